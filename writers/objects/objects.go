@@ -1,0 +1,68 @@
+// Package objects stores whole, immutable objects, each encrypted under the key of one
+// owner: the lake's data files and its table metadata. [Sealed] keeps them on a local disk.
+package objects
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/cardlake/cardlake/keys"
+)
+
+var (
+	// ErrExists says that an object of the name is already there; nothing was written.
+	ErrExists = errors.New("object exists")
+	// ErrNotFound says that there is no object of the name.
+	ErrNotFound = errors.New("object not found")
+	// ErrCorrupt says that an object does not authenticate: changed, truncated, or put in
+	// another object's place.
+	ErrCorrupt = errors.New("object does not authenticate")
+)
+
+// Info describes a stored object. Size is of the stored, encrypted form.
+type Info struct {
+	Name    string
+	Size    int64
+	ModTime time.Time
+}
+
+// Object is an open object. Reads decrypt and authenticate; Size is of the plaintext. It is
+// safe for concurrent ReadAt.
+type Object interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// Store keeps objects. Names are slash-separated paths of the characters a-z A-Z 0-9 . _ = -
+// without "." and ".." elements (see [ValidateName]); another name gives [ErrName].
+// Implementations are safe for concurrent use.
+type Store interface {
+	// Put stores body under name, encrypted under owner's object key, durably and only if
+	// there is no such object yet: it returns ErrExists otherwise. An object is seen whole
+	// or not at all. The store does not keep body.
+	Put(ctx context.Context, name string, owner keys.Owner, body []byte) error
+	// Open returns the object for reading.
+	Open(ctx context.Context, name string) (Object, error)
+	// List yields the objects whose names begin with prefix, in no order.
+	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
+	// Delete removes the object; ErrNotFound if there is none.
+	Delete(ctx context.Context, name string) error
+}
+
+// ReadAll returns the whole plaintext of an object, in memory that the caller owns.
+func ReadAll(ctx context.Context, s Store, name string) ([]byte, error) {
+	o, err := s.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer o.Close()
+	body := make([]byte, o.Size())
+	if n, err := o.ReadAt(body, 0); n < len(body) {
+		return nil, err
+	}
+	return body, nil
+}
