@@ -1,0 +1,42 @@
+package ingest
+
+import (
+	"context"
+	"time"
+
+	"github.com/cardlake/cardlake"
+)
+
+// Record is one record of a stream. Key and Value belong to the source and are valid until
+// the next Poll.
+type Record struct {
+	Position cardlake.Position
+	Time     time.Time // the producer's time stamp
+	Key      []byte
+	Value    []byte
+}
+
+// Source is a partitioned stream. ingest/kafka implements it.
+type Source interface {
+	// Run joins the stream and tells a what is assigned, until ctx ends; then it gives its
+	// partitions back, which calls a.Revoked, and closes. Poll, Seek and Commit are called
+	// while it runs.
+	Run(ctx context.Context, a Assignee) error
+	// Poll waits for records of the assigned partitions, until ctx ends, which is not an
+	// error. No partition is assigned or revoked between the return of Poll with records
+	// and the next Poll.
+	Poll(ctx context.Context) ([]Record, error)
+	// Seek makes the next Poll begin at the positions, for partitions that are assigned.
+	Seek(cardlake.Positions)
+	// Commit publishes the positions for lag monitors; nothing else reads them.
+	Commit(ctx context.Context, p cardlake.Positions) error
+}
+
+// Assignee is told which partitions are its own.
+type Assignee interface {
+	// Assigned is called before the partitions are read and returns where each begins.
+	Assigned(parts []cardlake.StreamPartition) (cardlake.Positions, error)
+	// Revoked is called when partitions are given back. If lost, another owner may already
+	// read them.
+	Revoked(parts []cardlake.StreamPartition, lost bool)
+}
