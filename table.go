@@ -76,7 +76,7 @@ var Transactions = &Table{
 		{2, "transaction_id", String, false, Public, "event_id of the purchase's first event; shared by its authorisation, reversals, clearing and refund"},
 		{3, "event_type", String, false, Public, "authorization or reversal"},
 		{4, "tenant", String, false, Public, "company whose card it is"},
-		{5, "program", String, false, Public, "card programme of the tenant; empty string for a card number that was never issued"},
+		{5, "program", String, false, Public, "card programme of the tenant; empty for a number that was never issued and could belong to several"},
 		{6, "region", String, false, Public, "region of the processor that decided"},
 		{7, "event_time", TimestampTZ, false, Public, "instant of the decision"},
 		{8, "local_time", Timestamp, true, Public, "date and time on the terminal's clock (DE 12, 13)"},

@@ -11,10 +11,13 @@ import (
 	"github.com/cardlake/cardlake"
 )
 
-// PAN is a primary account number (ISO/IEC 7812-1): 12 to 19 digits. The digits sit behind
-// a pointer, because fmt walks unexported fields by value without calling Format. Copies
-// share the digits. The zero PAN is empty.
-type PAN struct{ d *digits }
+// PAN is a primary account number (ISO/IEC 7812-1): 12 to 19 digits. Copies share the
+// digits. The zero PAN is empty.
+//
+// The digits sit behind two pointers, because fmt walks unexported fields by value without
+// calling Format, and follows one pointer where a verb does not fit (%s of a struct that
+// holds a PAN).
+type PAN struct{ d **digits }
 
 type digits struct {
 	n uint8
@@ -27,20 +30,21 @@ var ErrPAN = errors.New("card number must be 12 to 19 digits")
 // ParsePAN copies the digits of s into a new PAN. It does not check the Luhn digit: not
 // every issuer's numbers have one. Text that is no card number returns ErrPAN.
 func ParsePAN[S string | []byte](s S) (PAN, error) {
-	p := PAN{new(digits)}
-	if err := set(p.d, s); err != nil {
+	d := new(digits)
+	if err := set(d, s); err != nil {
 		return PAN{}, err
 	}
-	return p, nil
+	return PAN{&d}, nil
 }
 
 // Set replaces p's digits, in p's own memory, which it makes on first use. Other PANs that
 // share the memory change too. On error p is empty.
 func (p *PAN) Set(s []byte) error {
 	if p.d == nil {
-		p.d = new(digits)
+		d := new(digits)
+		p.d = &d
 	}
-	return set(p.d, s)
+	return set(*p.d, s)
 }
 
 func set[S string | []byte](d *digits, s S) error {
@@ -65,7 +69,7 @@ func (p PAN) Digits() []byte {
 	if p.d == nil {
 		return nil
 	}
-	return p.d.b[:p.d.n]
+	return (*p.d).b[:(*p.d).n]
 }
 
 // Len is the number of digits.
@@ -73,7 +77,7 @@ func (p PAN) Len() int {
 	if p.d == nil {
 		return 0
 	}
-	return int(p.d.n)
+	return int((*p.d).n)
 }
 
 // IsZero reports whether there are no digits.
@@ -82,7 +86,7 @@ func (p PAN) IsZero() bool { return p.Len() == 0 }
 // Clear overwrites the digits that all copies of p share.
 func (p PAN) Clear() {
 	if p.d != nil {
-		*p.d = digits{}
+		**p.d = digits{}
 	}
 }
 

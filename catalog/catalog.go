@@ -35,7 +35,9 @@ type Append struct {
 
 // Snapshot is one committed state of a table.
 type Snapshot struct {
-	ID          int64
+	ID int64
+	// Sequence counts the table's commits from 1, those whose snapshots are gone included.
+	Sequence    int64
 	CommittedAt time.Time
 	// Positions are the stream positions as of the snapshot: its own, or its nearest
 	// ancestor's if it was made by maintenance.

@@ -82,13 +82,20 @@ type Secrets interface {
 	Secret(ctx context.Context, scope Scope) (version int, secret Key, err error)
 }
 
-// Key is 256 bits of key material. Copies share the bytes; no formatting shows them.
-type Key struct{ b *[32]byte }
+// Key is 256 bits of key material. Copies share the bytes; no formatting shows them. They
+// sit behind two pointers, because fmt walks unexported fields without calling Format and
+// follows one.
+type Key struct{ b **[32]byte }
+
+func newKey() Key {
+	b := new([32]byte)
+	return Key{&b}
+}
 
 // NewKey draws a key from the system's random source.
 func NewKey() Key {
-	k := Key{new([32]byte)}
-	rand.Read(k.b[:])
+	k := newKey()
+	rand.Read(k.Bytes())
 	return k
 }
 
@@ -97,13 +104,13 @@ func KeyFrom(b []byte) (Key, error) {
 	if len(b) != 32 {
 		return Key{}, fmt.Errorf("key has %d bytes, want 32", len(b))
 	}
-	k := Key{new([32]byte)}
-	copy(k.b[:], b)
+	k := newKey()
+	copy(k.Bytes(), b)
 	return k, nil
 }
 
 // Bytes returns the key's own memory, for a cipher's constructor. It panics on the zero Key.
-func (k Key) Bytes() []byte { return k.b[:] }
+func (k Key) Bytes() []byte { return (*k.b)[:] }
 
 // IsZero reports whether k is the zero Key, which holds no bytes.
 func (k Key) IsZero() bool { return k.b == nil }
@@ -111,7 +118,7 @@ func (k Key) IsZero() bool { return k.b == nil }
 // Destroy overwrites the bytes that all copies of k share.
 func (k Key) Destroy() {
 	if k.b != nil {
-		clear(k.b[:])
+		clear((*k.b)[:])
 	}
 }
 

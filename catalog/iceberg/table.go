@@ -247,6 +247,7 @@ func snapshotOf(s table.Snapshot, p cardlake.Positions) catalog.Snapshot {
 	}
 	return catalog.Snapshot{
 		ID:          s.SnapshotID,
+		Sequence:    s.SequenceNumber,
 		CommittedAt: time.UnixMilli(s.TimestampMs).UTC(),
 		Positions:   p,
 		Rows:        total("total-records"),

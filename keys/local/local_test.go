@@ -221,12 +221,16 @@ func TestNoKeyBytesOnDiskOrInPrint(t *testing.T) {
 	if bytes.Contains(text, mint.Bytes()) || bytes.Contains(text, secret) {
 		t.Error("keyring file holds a key or its secret in clear")
 	}
-	type holder struct{ K keys.Key }
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q", "%d"} {
-		for _, v := range []any{mint, &mint, holder{mint}, []keys.Key{mint}} {
+	type holder struct{ k keys.Key } // fmt walks unexported fields without calling Format
+	type outer struct{ h holder }
+	leaks := []string{fmt.Sprintf("%x", mint.Bytes()[:4]), fmt.Sprintf("%X", mint.Bytes()[:4]), strings.Trim(fmt.Sprint(mint.Bytes()[:4]), "[]")}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%o", "%c", "%t", "%p"} {
+		for _, v := range []any{mint, &mint, holder{mint}, &holder{mint}, outer{holder{mint}}, []keys.Key{mint}, map[int]keys.Key{1: mint}} {
 			out := fmt.Sprintf(verb, v)
-			if strings.Contains(out, fmt.Sprintf("%x", mint.Bytes()[:4])) || strings.Contains(out, fmt.Sprint(mint.Bytes()[:3])[1:]) {
-				t.Errorf("%s of %T prints key bytes", verb, v)
+			for _, leak := range leaks {
+				if strings.Contains(out, leak) {
+					t.Errorf("%s of %T prints key bytes", verb, v)
+				}
 			}
 		}
 	}
