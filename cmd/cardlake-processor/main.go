@@ -1,0 +1,123 @@
+// Command cardlake-processor is the authorising host: it answers the card networks and
+// hands one sealed event for each decision to the stream.
+//
+//	cardlake-processor serve  -dir DIR -keyring FILE -keyring-secret FILE -tenants FILE -brokers LIST
+//	cardlake-processor import -dir DIR -keyring FILE -keyring-secret FILE < cards.csv
+//	cardlake-processor decode -spec iso8583-1987-ascii [FILE|-]
+//
+// It exits with 0 when all went well, 1 when it failed at work, and 2, with one line on
+// standard error, when it was started in a way that cannot work.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/keys"
+	"github.com/cardlake/cardlake/keys/local"
+	"github.com/cardlake/cardlake/processor/ledger"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+const usage = `usage: cardlake-processor COMMAND [flags]
+  serve    answer the card networks
+  import   read issued cards as CSV from standard input into the ledger
+  decode   print one ISO 8583 message as masked JSON
+  version  print the version
+`
+
+// usageError is the caller's fault: exit code 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	commands := map[string]func(context.Context, []string, io.Reader, io.Writer, io.Writer) error{
+		"serve": serve, "import": importCards, "decode": decode,
+	}
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	if args[0] == "version" {
+		fmt.Fprintln(stdout, "cardlake-processor", cardlake.Version)
+		return 0
+	}
+	command, ok := commands[args[0]]
+	if !ok {
+		fmt.Fprintf(stderr, "cardlake-processor: no command %q\n%s", args[0], usage)
+		return 2
+	}
+	err := command(ctx, args[1:], stdin, stdout, stderr)
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.As(err, new(usageError)):
+		fmt.Fprintf(stderr, "cardlake-processor %s: %v\n", args[0], err)
+		return 2
+	default:
+		fmt.Fprintf(stderr, "cardlake-processor %s: %v\n", args[0], err)
+		return 1
+	}
+}
+
+// parse parses flags and checks that the required ones were given.
+func parse(fs *flag.FlagSet, args []string, stderr io.Writer, operands int, required ...string) error {
+	fs.SetOutput(io.Discard) // the error is printed once, by run
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			fs.SetOutput(stderr)
+			fs.Usage()
+			return err
+		}
+		return usageError{err}
+	}
+	if fs.NArg() > operands {
+		return usagef("%d arguments too many", fs.NArg()-operands)
+	}
+	for _, name := range required {
+		if fs.Lookup(name).Value.String() == "" {
+			return usagef("-%s is missing", name)
+		}
+	}
+	return nil
+}
+
+// store are the flags that say where the ledger and its keys are.
+type store struct{ dir, keyring, secret string }
+
+func (s *store) flags(fs *flag.FlagSet) {
+	fs.StringVar(&s.dir, "dir", "", "`folder` of the ledger; made if it is not there")
+	fs.StringVar(&s.keyring, "keyring", "", "keyring `file` with the purposes seal and index")
+	fs.StringVar(&s.secret, "keyring-secret", "", "`file` with the secret that opens the keyring")
+}
+
+func (s *store) open(ctx context.Context, cfg ledger.Config) (*ledger.Ledger, *local.Keyring, error) {
+	ring, err := local.OpenFile(s.keyring, s.secret)
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	l, err := ledger.Open(ctx, s.dir, ring, cfg)
+	if errors.Is(err, ledger.ErrSecret) || errors.Is(err, keys.ErrNoKey) {
+		return nil, nil, usageError{err}
+	}
+	if err != nil {
+		return nil, nil, usagef("%w (folder %s: is another processor using it, and may this one write there?)", err, s.dir)
+	}
+	return l, ring, nil
+}
