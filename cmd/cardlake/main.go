@@ -1,0 +1,100 @@
+// Command cardlake is the query side's binary: it answers SQL over the lake and describes
+// its tables. It belongs to zone B: it sees tokens and truncated numbers, never a card
+// number, and links nothing that could hold one.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/cardlake/cardlake"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+const usage = `usage: cardlake COMMAND [flags] [arguments]
+
+  query SQL        answer a SELECT statement; SQL "-" reads it from standard input
+  tables           list the tables: rows, files, time of the newest snapshot
+  describe TABLE   list a table's columns; needs no lake
+  version          print the version
+
+"cardlake COMMAND -h" lists a command's flags. Results go to standard output, everything
+else to standard error. Exit codes: 0 done, 1 stopped half-way, 2 refused or failed.
+`
+
+// errUsage says that a message has been printed already.
+var errUsage = errors.New("usage")
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	var err error
+	switch command, args := args[0], args[1:]; command {
+	case "query":
+		err = query(ctx, args, stdin, stdout, stderr)
+	case "tables":
+		err = tables(ctx, args, stdout, stderr)
+	case "describe":
+		err = describe(ctx, args, stdout, stderr)
+	case "version", "-version", "--version":
+		fmt.Fprintln(stdout, "cardlake", cardlake.Version)
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(stdout, usage)
+	default:
+		fmt.Fprintf(stderr, "cardlake: there is no command %q\n\n%s", command, usage)
+		return 2
+	}
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, errUsage):
+		return 2
+	case errors.Is(err, syscall.EPIPE):
+		return 1 // whoever read the results has enough of them
+	case ctx.Err() != nil:
+		fmt.Fprintln(stderr, "cardlake: interrupted")
+		return 1
+	}
+	fmt.Fprintln(stderr, "cardlake:", err)
+	return 2
+}
+
+// flagSet returns a command's flags, whose usage goes to stderr.
+func flagSet(command, arguments, about string, stderr io.Writer) *flag.FlagSet {
+	fs := flag.NewFlagSet(command, flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		fmt.Fprintf(stderr, "usage: cardlake %s [flags] %s\n\n%s\n\n", command, arguments, about)
+		fs.PrintDefaults()
+	}
+	return fs
+}
+
+// parse parses the flags, which the flag package has complained about if they are wrong.
+func parse(fs *flag.FlagSet, args []string) error {
+	err := fs.Parse(args)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		return errUsage
+	}
+	return err
+}
+
+// misused prints a message and the usage.
+func misused(fs *flag.FlagSet, format string, args ...any) error {
+	fmt.Fprintf(fs.Output(), "cardlake %s: %s\n\n", fs.Name(), fmt.Sprintf(format, args...))
+	fs.Usage()
+	return errUsage
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/cardlake/cardlake/queries"
+	"github.com/cardlake/cardlake/queries/embedded"
+	"github.com/cardlake/cardlake/queries/render"
+)
+
+// maxStatement bounds what is read from standard input.
+const maxStatement = 1 << 20
+
+func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
+	fs := flagSet("query", "SQL", `Answers one SELECT statement over the tables that "cardlake tables" lists. SQL "-" is read from standard input.`, stderr)
+	var p place
+	p.flags(fs)
+	formatName := fs.String("format", "table", "how rows are written: "+strings.Join(render.Names(), ", "))
+	maxRows := fs.Int64("max-rows", 1_000_000, "fail after so many `rows`; 0 for no bound")
+	timeout := fs.Duration("timeout", 5*time.Minute, "longest time the statement may take")
+	memory := fs.Int64("memory", 512, "`MiB` of memory that the statement may use, besides the decrypted files")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	format, err := render.ByName(*formatName)
+	switch {
+	case err != nil:
+		return misused(fs, "%v", err)
+	case fs.NArg() != 1:
+		return misused(fs, "takes one statement, in quotes, or - for standard input; got %d arguments", fs.NArg())
+	case *maxRows < 0 || *timeout <= 0 || *memory < 1 || *memory > 1<<20:
+		return misused(fs, "-max-rows must not be negative, -timeout must be positive, -memory from 1 to %d", 1<<20)
+	}
+	sql := fs.Arg(0)
+	if sql == "-" {
+		text, err := io.ReadAll(io.LimitReader(stdin, maxStatement))
+		if err != nil {
+			return fmt.Errorf("read statement: %w", err)
+		}
+		sql = string(text)
+	}
+	if *maxRows == 0 {
+		*maxRows = -1
+	}
+
+	start := time.Now()
+	l, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	parser := embedded.NewParser()
+	defer func() { err = errors.Join(err, parser.Close()) }()
+	engine := embedded.New(l.planner, l.store, embedded.Config{Memory: *memory << 20})
+	gateway := queries.New(parser, engine, queries.Config{MaxRows: *maxRows, Timeout: *timeout, MaxSQL: maxStatement})
+	result, err := gateway.Query(ctx, sql)
+	if err != nil {
+		return located(err, sql)
+	}
+	defer func() { err = errors.Join(err, result.Close()) }()
+	if err := format(ctx, stdout, result); err != nil {
+		return located(err, sql)
+	}
+	if *formatName == "table" {
+		footer(stderr, result, time.Since(start))
+	}
+	return nil
+}
+
+// located adds the place in the statement to a fault of it.
+func located(err error, sql string) error {
+	var fault *queries.Error
+	if !errors.As(err, &fault) {
+		return err
+	}
+	text := fault.Error()
+	if excerpt := fault.Excerpt(sql); excerpt != "" {
+		text += "\n" + excerpt
+	}
+	return errors.New(text)
+}
+
+// footer tells how much was answered, how fast, and as of when.
+func footer(w io.Writer, r *queries.Result, elapsed time.Duration) {
+	rows := "rows"
+	if r.Count() == 1 {
+		rows = "row"
+	}
+	fmt.Fprintf(w, "(%d %s in %d ms", r.Count(), rows, elapsed.Milliseconds())
+	if at, ok := r.AsOf(); ok {
+		fmt.Fprintf(w, ", as of %s", at.UTC().Format(time.RFC3339))
+	}
+	fmt.Fprintln(w, ")")
+}

@@ -1,0 +1,191 @@
+// Package embedded answers statements with DuckDB inside the process: no server, no
+// network, and nothing on disk. Sealed objects are decrypted into anonymous memory files
+// (Linux memfd) that exist as long as one answer does; DuckDB opens them through
+// /proc/self/fd. It may spill nothing: a statement that needs more memory than it is given
+// fails.
+//
+// Each statement has an instance of its own, which holds only the tables that the statement
+// reads, in one snapshot each. Before the statement is seen, the instance is locked: it can
+// open those memory files and nothing else, load no extension, and change no setting. So an
+// instance refuses files and settings even if the check of package queries failed.
+//
+// The pages of a memory file can be swapped out; encrypt or switch off the swap of a machine
+// that reads card data.
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog"
+	"github.com/cardlake/cardlake/queries"
+	"github.com/cardlake/cardlake/writers/objects"
+)
+
+// Planner says which files make up a table now. A table without a snapshot has none.
+type Planner interface {
+	Plan(ctx context.Context, table *cardlake.Table) (catalog.Snapshot, []cardlake.DataFile, error)
+}
+
+// Table is one table of a catalog, such as catalog/iceberg's.
+type Table interface {
+	// Current returns the newest snapshot, with ID 0 when nothing was committed yet.
+	Current(ctx context.Context) (catalog.Snapshot, error)
+	// Files returns the files of a snapshot.
+	Files(ctx context.Context, snapshotID int64) ([]cardlake.DataFile, error)
+}
+
+// Tables plans with the tables that open returns, each opened once. It is safe for
+// concurrent use if they are.
+func Tables[T Table](open func(ctx context.Context, table *cardlake.Table) (T, error)) Planner {
+	return &tables[T]{open: open, opened: map[*cardlake.Table]T{}}
+}
+
+type tables[T Table] struct {
+	open func(ctx context.Context, table *cardlake.Table) (T, error)
+
+	mu     sync.Mutex
+	opened map[*cardlake.Table]T
+}
+
+// Plan implements Planner.
+func (p *tables[T]) Plan(ctx context.Context, def *cardlake.Table) (catalog.Snapshot, []cardlake.DataFile, error) {
+	p.mu.Lock()
+	t, ok := p.opened[def]
+	p.mu.Unlock()
+	if !ok {
+		var err error
+		if t, err = p.open(ctx, def); err != nil {
+			return catalog.Snapshot{}, nil, err
+		}
+		p.mu.Lock()
+		p.opened[def] = t
+		p.mu.Unlock()
+	}
+	s, err := t.Current(ctx)
+	if err != nil || s.ID == 0 {
+		return s, nil, err
+	}
+	files, err := t.Files(ctx, s.ID)
+	return s, files, err
+}
+
+// Config bounds what one statement may use. The zero value is usable.
+type Config struct {
+	// Memory bounds the bytes DuckDB works with; 0 means 512 MiB. A single very long string
+	// or list is not counted.
+	Memory int64
+	// MaxBytes bounds the decrypted files of one statement, which are held in memory besides
+	// Memory; 0 means 2 GiB.
+	MaxBytes int64
+	// Threads is DuckDB's; 0 means one per processor.
+	Threads int
+	// Fetches is how many objects are opened and decrypted at once; 0 means 8.
+	Fetches int
+}
+
+func (c Config) withDefaults() Config {
+	if c.Memory == 0 {
+		c.Memory = 512 << 20
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = 2 << 30
+	}
+	if c.Threads == 0 {
+		c.Threads = runtime.GOMAXPROCS(0)
+	}
+	if c.Fetches == 0 {
+		c.Fetches = 8
+	}
+	return c
+}
+
+// Engine implements queries.Engine. It is safe for concurrent use; each statement has its
+// own memory.
+type Engine struct {
+	planner Planner
+	store   objects.Store
+	cfg     Config
+}
+
+// New returns an engine over the planner's tables, whose files are in the store.
+func New(planner Planner, store objects.Store, cfg Config) *Engine {
+	return &Engine{planner: planner, store: store, cfg: cfg.withDefaults()}
+}
+
+// Query implements queries.Engine. DuckDB computes the whole answer, within the memory
+// limit, before the first row is read from it.
+func (e *Engine) Query(ctx context.Context, s queries.Statement) (_ queries.Rows, err error) {
+	a := &answer{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	sources, err := e.fetch(ctx, s.Tables, a)
+	if err != nil {
+		return nil, err
+	}
+	if a.instance, err = openInstance(ctx, e.cfg); err != nil {
+		return nil, err
+	}
+	if err := a.instance.define(ctx, sources); err != nil {
+		return nil, err
+	}
+	if err := a.instance.lock(ctx, sources); err != nil {
+		return nil, err
+	}
+	if err := a.run(ctx, s); err != nil {
+		return nil, e.explain(ctx, err, s)
+	}
+	return a, nil
+}
+
+// source is a table and the memory files that hold it.
+type source struct {
+	table *cardlake.Table
+	paths []string
+}
+
+// fetch plans all tables, then decrypts their files into memory files that a owns.
+func (e *Engine) fetch(ctx context.Context, tables []*cardlake.Table, a *answer) ([]source, error) {
+	plans := make([][]cardlake.DataFile, len(tables))
+	var files int
+	var bytes int64
+	for i, t := range tables {
+		snapshot, plan, err := e.planner.Plan(ctx, t)
+		if err != nil {
+			return nil, fmt.Errorf("plan %s: %w", t.FullName(), err)
+		}
+		read := queries.Snapshot{Table: t, ID: snapshot.ID, CommittedAt: snapshot.CommittedAt, Files: int64(len(plan))}
+		for _, f := range plan {
+			read.Bytes += f.Bytes
+		}
+		plans[i] = plan
+		a.snapshots = append(a.snapshots, read)
+		files, bytes = files+len(plan), bytes+read.Bytes
+	}
+	if bytes > e.cfg.MaxBytes {
+		return nil, fmt.Errorf("the tables hold %d MiB in %d files, more than the %d MiB that one statement may hold in memory", bytes>>20, files, e.cfg.MaxBytes>>20)
+	}
+	if err := checkDescriptors(files); err != nil {
+		return nil, err
+	}
+	sources := make([]source, len(tables))
+	for i, t := range tables {
+		memory, err := fetchAll(ctx, e.store, plans[i], e.cfg)
+		a.memory = append(a.memory, memory...)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", t.FullName(), err)
+		}
+		sources[i].table = t
+		for _, m := range memory {
+			sources[i].paths = append(sources[i].paths, m.path())
+		}
+	}
+	return sources, nil
+}

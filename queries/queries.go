@@ -1,0 +1,82 @@
+// Package queries answers SQL over the lake's tables. A [Gateway] checks every statement
+// on the engine's own parse tree against an allow-list before any engine sees it; an
+// [Engine] runs it and streams the rows. queries/embedded is the engine that needs no
+// server.
+//
+// The check denies by default: one SELECT statement, over known tables, with known
+// functions and nothing else. It is the outer of two walls; an engine is expected to be
+// unable to reach files, settings or the network on its own account too.
+//
+// Nothing of zone A is linked here: no key of a card number, no type that can hold one.
+package queries
+
+import (
+	"context"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/cardlake/cardlake"
+)
+
+// Statement is a statement that passed the check.
+type Statement struct {
+	SQL string
+	// Tables are those the statement reads, each once, in order of name.
+	Tables []*cardlake.Table
+}
+
+// Parser turns SQL into the parse tree that the check walks: the JSON of DuckDB's
+// json_serialize_sql.
+type Parser interface {
+	Parse(ctx context.Context, sql string) ([]byte, error)
+}
+
+// Engine runs checked statements. A fault of the statement itself is an [*Error]. ctx ends
+// when Query returns: the rows must not depend on it.
+type Engine interface {
+	Query(ctx context.Context, s Statement) (Rows, error)
+}
+
+// Rows are an engine's answer. Close frees what it holds, also after an error.
+type Rows interface {
+	// Columns describe the rows; the caller does not change them.
+	Columns() []Column
+	// Snapshots are the states that were read, in the order of Statement.Tables.
+	Snapshots() []Snapshot
+	// Next fills row, which has one element per column, or returns io.EOF. See [Column]
+	// for the elements.
+	Next(row []any) error
+	Close() error
+}
+
+// Column is one column of an answer. Each element of it is nil for NULL, or, by type:
+//
+//	bool, int8…int64, uint8…uint64, float32, float64   the Go type of the same name
+//	decimal128                                         decimal128.Num
+//	string                                             string
+//	binary                                             []byte
+//	date32, time64[us], timestamp of any unit          time.Time in UTC
+//	month_day_nano interval                            arrow.MonthDayNanoInterval
+//	list                                               []any
+//	struct                                             []any, in order of the fields
+//	map                                                []any of Entry, in the engine's order
+//
+// A timestamp with zone "UTC" is an instant, one without zone a reading of a wall clock.
+type Column struct {
+	Name string
+	Type arrow.DataType
+}
+
+// Entry is one element of a map value.
+type Entry struct{ Key, Value any }
+
+// Snapshot is the state in which a table was read.
+type Snapshot struct {
+	Table *cardlake.Table
+	// ID is 0 for a table that nothing was committed to yet.
+	ID          int64
+	CommittedAt time.Time
+	// Files and Bytes are those that the statement had to read, in Parquet's size.
+	Files, Bytes int64
+}
