@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/cardlake/cardlake/internal/home"
+	"github.com/cardlake/cardlake/queries"
+	"github.com/cardlake/cardlake/queries/embedded"
+	"github.com/cardlake/cardlake/queries/render"
+	"github.com/cardlake/cardlake/sim"
+)
+
+// report is what -report writes. Every figure but cpu_us_per_tx and peak_memory_bytes, which
+// the operating system counts, was read off the lake, its catalog or the folder after the run.
+type report struct {
+	Sent       int64 `json:"sent"`
+	Approved   int64 `json:"approved"`
+	Declined   int64 `json:"declined"`
+	LakeRows   int64 `json:"lake_rows"`
+	Missing    int64 `json:"missing"`
+	Duplicates int64 `json:"duplicates"`
+	Unexpected int64 `json:"unexpected"`
+	Differ     int64 `json:"answers_differ"`
+	Rejected   int64 `json:"rejected"`
+
+	PANFindings   int64 `json:"pan_findings"`
+	PANsSearched  int64 `json:"pans_searched"`
+	SearchedFiles int64 `json:"searched_files"`
+	SearchedBytes int64 `json:"searched_bytes"`
+
+	TPS        float64 `json:"tps"`           // of this run, from first to last decision
+	CPUPerTx   float64 `json:"cpu_us_per_tx"` // of the whole process, simulator and broker included
+	PeakMemory int64   `json:"peak_memory_bytes"`
+
+	Freshness struct {
+		P50 int64 `json:"p50"`
+		P99 int64 `json:"p99"`
+	} `json:"freshness_ms"` // decision to commit, rows of this run
+
+	Files     int64 `json:"files"`
+	Bytes     int64 `json:"bytes"`
+	Snapshots int64 `json:"snapshots"`
+
+	Tenants []*tally `json:"tenants"`
+
+	runRows  int64
+	findings []string
+}
+
+func (r *report) right() bool {
+	for _, t := range r.Tenants {
+		if !t.right() {
+			return false
+		}
+	}
+	return r.PANFindings == 0 && r.Rejected == 0 && r.LakeRows > 0
+}
+
+// gateway opens the way every reader has: the lake's keyring, the catalog, checked SQL. The
+// caller closes the parser.
+func (h *host) gateway() (*queries.Gateway, *embedded.Parser) {
+	parser := embedded.NewParser()
+	engine := embedded.New(embedded.Tables(h.catalog.Table), h.store, embedded.Config{})
+	return queries.New(parser, engine, queries.Config{MaxRows: -1}), parser
+}
+
+// examine checks the lake against the networks' journal and searches the folder.
+func examine(ctx context.Context, f *folder, h *host, traffic *sim.Run, live *live, since time.Time) (*report, error) {
+	live.show("checking the lake against what the card networks sent …")
+	snapshots, err := h.table.Snapshots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	gateway, parser := h.gateway()
+	defer parser.Close()
+	found, err := checkLake(ctx, gateway, traffic.Expected, snapshots, since.UnixMicro())
+	if err != nil {
+		return nil, err
+	}
+	total := found.total()
+	r := &report{
+		Sent: total.Sent, Approved: total.Approved, Declined: total.Declined, LakeRows: total.Rows,
+		Missing: total.Missing, Duplicates: total.Duplicates, Unexpected: total.Unexpected, Differ: total.Differ,
+		Rejected: found.rejected, Snapshots: int64(len(snapshots)), Tenants: found.tenants, runRows: found.runRows,
+	}
+	files, err := h.table.Files(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	r.Files = int64(len(files))
+	for _, file := range files {
+		r.Bytes += file.Bytes
+	}
+	if seconds := float64(found.last-found.first) / 1e6; seconds > 0 {
+		r.TPS = float64(found.runRows) / seconds
+	}
+	r.Freshness.P50 = percentile(found.freshness, 50)
+	r.Freshness.P99 = percentile(found.freshness, 99)
+
+	shown := time.Now()
+	s, err := searchPANs(ctx, f, func(files, bytes int64) {
+		if time.Since(shown) > live.every() {
+			shown = time.Now()
+			live.show(fmt.Sprintf("searching every byte of the folder for card numbers … %d files, %d MiB", files, bytes>>20))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.PANFindings, r.PANsSearched = int64(len(s.findings)), s.pans
+	r.SearchedFiles, r.SearchedBytes = s.files, s.bytes
+	for _, found := range s.findings {
+		r.findings = append(r.findings, fmt.Sprintf("%s at byte %d, %s, card %s", found.Name, found.Offset, found.Encoding, found.Fingerprint))
+	}
+	return r, nil
+}
+
+// usage is the processor time of this process so far.
+func usage() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// measure adds what the operating system counted: cpu is the run's, without the check.
+func (r *report) measure(cpu time.Duration) {
+	if r.runRows > 0 {
+		r.CPUPerTx = float64(cpu.Microseconds()) / float64(r.runRows)
+	}
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err == nil {
+		r.PeakMemory = u.Maxrss << 10 // Linux counts kilobytes
+	}
+}
+
+func (r *report) write(path string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+// examples are the queries that the summary ends with.
+var examples = []string{
+	`SELECT tenant, count(*) AS events, round(100.0 * avg(approved::INT), 1) AS approved_pct, count(DISTINCT card_token) AS cards
+FROM cards.transactions GROUP BY tenant ORDER BY events DESC LIMIT 5`,
+	`SELECT decline_reason, count(*) AS declines, count(DISTINCT card_token) AS cards
+FROM cards.transactions WHERE NOT approved GROUP BY 1 ORDER BY 2 DESC LIMIT 5`,
+	`SELECT card_token, count(*) AS tries, count(DISTINCT merchant_id) AS merchants, count(DISTINCT merchant_country) AS countries
+FROM cards.transactions GROUP BY 1 ORDER BY tries DESC LIMIT 3`,
+}
+
+// print writes the summary and the example queries with their results.
+func (r *report) print(ctx context.Context, w io.Writer, h *host, f *folder) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "tenant\tsent\tapproved\tdeclined\tin the lake\tmissing\tduplicates\t")
+	for _, x := range r.Tenants {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t\n", x.Tenant, x.Sent, x.Approved, x.Declined, x.Rows, x.Missing, x.Duplicates)
+	}
+	fmt.Fprintf(t, "all\t%d\t%d\t%d\t%d\t%d\t%d\t\n", r.Sent, r.Approved, r.Declined, r.LakeRows, r.Missing, r.Duplicates)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\nspeed      %.0f tx/s, %.0f µs of processor time a transaction, %d MiB of memory at most\n", r.TPS, r.CPUPerTx, r.PeakMemory>>20)
+	fmt.Fprintf(w, "freshness  decision to commit: p50 %d ms, p99 %d ms\n", r.Freshness.P50, r.Freshness.P99)
+	fmt.Fprintf(w, "lake       %d files, %.1f MB of Parquet, %d snapshots, %d records rejected\n", r.Files, float64(r.Bytes)/1e6, r.Snapshots, r.Rejected)
+	fmt.Fprintf(w, "search     %d card numbers, in every encoding, in %d files of %.0f MB: %d found\n", r.PANsSearched, r.SearchedFiles, float64(r.SearchedBytes)/1e6, r.PANFindings)
+	for i, line := range r.findings {
+		if i == 10 {
+			fmt.Fprintf(w, "           … and %d more\n", len(r.findings)-i)
+			break
+		}
+		fmt.Fprintln(w, "           "+line)
+	}
+	gateway, parser := h.gateway()
+	defer parser.Close()
+	table, err := render.ByName("table")
+	if err != nil {
+		return err
+	}
+	for _, sql := range examples {
+		fmt.Fprintf(w, "\n%s\n\n", sql)
+		rows, err := gateway.Query(ctx, sql)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(table(ctx, w, rows), rows.Close()); err != nil {
+			return err
+		}
+	}
+	dir := ""
+	if string(f.Dir) != home.Default() {
+		dir = "-dir " + string(f.Dir) + " "
+	}
+	fmt.Fprintf(w, "\nAsk for more:  bin/cardlake query %s\"SELECT tenant, count(*), avg(amount) FROM cards.transactions GROUP BY 1\"\n", dir)
+	return nil
+}
