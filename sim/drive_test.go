@@ -372,7 +372,7 @@ func TestAStallShowsInTheLatency(t *testing.T) {
 	s := drive(t, r, cfg, 1500)
 	// A tenth of the messages were due in the stall's first quarter second at least, of which
 	// a closed loop would have sent only 20.
-	if got := r.latency.Quantile(.9); got < stall/4 || s.Max < stall {
+	if got := r.latency.Quantile(.9); got < stall/4 || s.Max < stall*9/10 {
 		t.Errorf("90%% were answered within %s, all within %s, with a stall of %s", got, s.Max, stall)
 	}
 }

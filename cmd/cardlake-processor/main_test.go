@@ -302,7 +302,7 @@ func TestMistakesOfTheCaller(t *testing.T) {
 		{"no tenants", serve("-tenants", path("no")), "", "tenant register"},
 		{"broken tenants", serve("-tenants", write("broken", "{")), "", "tenant register"},
 		{"no keyring", serve("-keyring", path("no")), "", "no keyring"},
-		{"no secret", serve("-keyring-secret", path("no")), "", "keyring secret"},
+		{"no secret", serve("-keyring-secret", path("no")), "", "secret"},
 		{"wrong secret", serve("-keyring-secret", write("wrong", "another secret, long enough")), "", "secret does not open"},
 		{"folder is a file", serve("-dir", write("file", "")), "", "may this one write there"},
 		{"operand", serve("extra"), "", "too many"},
