@@ -313,23 +313,61 @@ func TestSurvivesSIGKILL(t *testing.T) {
 	}
 }
 
-// countRows asks the lake as cardlake query does: with the lake's keyring, beside the writer.
-func countRows(dir home.Dir) (int64, error) {
+// withLake opens the lake as cardlake query does: with the lake's keyring, beside the writer.
+func withLake(dir home.Dir, use func(ctx context.Context, lake *iceberg.Catalog, g *queries.Gateway) error) error {
 	ctx := context.Background()
 	ring, err := local.OpenFile(dir.LakeKeyring(), dir.LakeSecret())
 	if err != nil {
-		return 0, err
+		return err
 	}
 	store := objects.NewSealed(dir.Objects(), ring, objects.SealedConfig{})
 	lake, err := iceberg.Open(ctx, iceberg.Config{DB: dir.Catalog(), Objects: store, ReadOnly: true, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer lake.Close()
 	parser := embedded.NewParser()
 	defer parser.Close()
-	g := queries.New(parser, embedded.New(embedded.Tables(lake.Table), store, embedded.Config{}), queries.Config{})
-	return count(ctx, g, "SELECT count(*) FROM "+cardlake.Transactions.FullName())
+	return use(ctx, lake, queries.New(parser, embedded.New(embedded.Tables(lake.Table), store, embedded.Config{}), queries.Config{MaxRows: -1}))
+}
+
+func countRows(dir home.Dir) (n int64, err error) {
+	err = withLake(dir, func(ctx context.Context, _ *iceberg.Catalog, g *queries.Gateway) error {
+		n, err = count(ctx, g, "SELECT count(*) FROM "+cardlake.Transactions.FullName())
+		return err
+	})
+	return n, err
+}
+
+// checkFolder checks a lake that no process has open against what the networks sent, and
+// searches the folder for card numbers.
+func checkFolder(t *testing.T, f *folder, traffic *sim.Run, want int64) {
+	t.Helper()
+	err := withLake(f.Dir, func(ctx context.Context, lake *iceberg.Catalog, g *queries.Gateway) error {
+		table, err := lake.Table(ctx, cardlake.Transactions)
+		if err != nil {
+			return err
+		}
+		snapshots, err := table.Snapshots(ctx)
+		if err != nil {
+			return err
+		}
+		found, err := checkLake(ctx, g, traffic.Expected, snapshots, 0)
+		if err != nil {
+			return err
+		}
+		if total := found.total(); !total.right() || total.Rows != want || found.rejected != 0 {
+			t.Errorf("%d rejected, %+v, want %d rows", found.rejected, total, want)
+		}
+		s, err := searchPANs(ctx, f, func(int64, int64) {})
+		if err == nil && len(s.findings) > 0 {
+			t.Errorf("%d card numbers in clear, the first in %s", len(s.findings), s.findings[0].Name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestBadSurroundingsAreOneClearLine(t *testing.T) {

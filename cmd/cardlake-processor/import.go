@@ -15,9 +15,10 @@ func importCards(ctx context.Context, args []string, stdin io.Reader, stdout, st
 	fs := flag.NewFlagSet("import", flag.ContinueOnError)
 	var st store
 	st.flags(fs)
-	if err := parse(fs, args, stderr, 0, "dir", "keyring", "keyring-secret"); err != nil {
+	if err := parse(fs, args, stderr, 0); err != nil {
 		return err
 	}
+	st.defaults()
 	l, _, err := st.open(ctx, ledger.Config{})
 	if err != nil {
 		return err

@@ -1,8 +1,8 @@
 // Command cardlake-processor is the authorising host: it answers the card networks and
 // hands one sealed event for each decision to the stream.
 //
-//	cardlake-processor serve  -dir DIR -keyring FILE -keyring-secret FILE -tenants FILE -brokers LIST
-//	cardlake-processor import -dir DIR -keyring FILE -keyring-secret FILE < cards.csv
+//	cardlake-processor serve  -dir DIR -brokers LIST
+//	cardlake-sim cards | cardlake-processor import -dir DIR
 //	cardlake-processor decode -spec iso8583-1987-ascii [FILE|-]
 //
 // It exits with 0 when all went well, 1 when it failed at work, and 2, with one line on
@@ -20,6 +20,7 @@ import (
 	"syscall"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/keys/local"
 	"github.com/cardlake/cardlake/processor/ledger"
@@ -53,6 +54,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
 		return 2
+	}
+	if args[0] == "-h" || args[0] == "--help" || args[0] == "help" {
+		fmt.Fprint(stderr, usage)
+		return 0
 	}
 	if args[0] == "version" {
 		fmt.Fprintln(stdout, "cardlake-processor", cardlake.Version)
@@ -98,13 +103,28 @@ func parse(fs *flag.FlagSet, args []string, stderr io.Writer, operands int, requ
 	return nil
 }
 
-// store are the flags that say where the ledger and its keys are.
-type store struct{ dir, keyring, secret string }
+// store are the flags that say where the ledger, its keys and its tenants are.
+type store struct{ dir, ledger, keyring, secret, tenants string }
 
 func (s *store) flags(fs *flag.FlagSet) {
-	fs.StringVar(&s.dir, "dir", "", "`folder` of the ledger; made if it is not there")
-	fs.StringVar(&s.keyring, "keyring", "", "keyring `file` with the purposes seal and index")
-	fs.StringVar(&s.secret, "keyring-secret", "", "`file` with the secret that opens the keyring")
+	fs.StringVar(&s.dir, "dir", home.Default(), "`folder` that the other files and folders are in by default")
+	fs.StringVar(&s.ledger, "ledger", "", "`folder` of the ledger, made if it is not there; default processor in -dir")
+	fs.StringVar(&s.keyring, "keyring", "", "keyring `file` with the purposes seal and index; default keys/card.keyring in -dir")
+	fs.StringVar(&s.secret, "keyring-secret", "", "`file` with the secret that opens the keyring; default keys/card.secret in -dir")
+	fs.StringVar(&s.tenants, "tenants", "", "`file` with the register of tenants; default tenants.json in -dir")
+}
+
+// defaults fills in what was not given, from the folder.
+func (s *store) defaults() {
+	d := home.Dir(s.dir)
+	for _, f := range []struct {
+		value *string
+		def   string
+	}{{&s.ledger, d.Ledger()}, {&s.keyring, d.CardKeyring()}, {&s.secret, d.CardSecret()}, {&s.tenants, d.Tenants()}} {
+		if *f.value == "" {
+			*f.value = f.def
+		}
+	}
 }
 
 func (s *store) open(ctx context.Context, cfg ledger.Config) (*ledger.Ledger, *local.Keyring, error) {
@@ -112,12 +132,12 @@ func (s *store) open(ctx context.Context, cfg ledger.Config) (*ledger.Ledger, *l
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
-	l, err := ledger.Open(ctx, s.dir, ring, cfg)
+	l, err := ledger.Open(ctx, s.ledger, ring, cfg)
 	if errors.Is(err, ledger.ErrSecret) || errors.Is(err, keys.ErrNoKey) {
 		return nil, nil, usageError{err}
 	}
 	if err != nil {
-		return nil, nil, usagef("%w (folder %s: is another processor using it, and may this one write there?)", err, s.dir)
+		return nil, nil, usagef("%w (folder %s: is another processor using it, and may this one write there?)", err, s.ledger)
 	}
 	return l, ring, nil
 }

@@ -147,7 +147,7 @@ func install(t *testing.T) installation {
 	if err := ring.EnsureOwners(context.Background(), keys.OwnerOf(rec.StorageID), keys.Processor); err != nil {
 		t.Fatal(err)
 	}
-	return installation{dir, ring, []string{"-dir", path("ledger"), "-keyring", path("keyring"), "-keyring-secret", path("secret")}}
+	return installation{dir, ring, []string{"-ledger", path("ledger"), "-keyring", path("keyring"), "-keyring-secret", path("secret")}}
 }
 
 func cardFile(t *testing.T) string {
@@ -292,7 +292,7 @@ func TestMistakesOfTheCaller(t *testing.T) {
 		says  string
 	}{
 		{"unknown flag", serve("-colour", "red"), "", "-colour"},
-		{"missing flag", []string{"serve", "-dir", "x"}, "", "-keyring is missing"},
+		{"missing flag", []string{"serve", "-dir", "x"}, "", "-brokers is missing"},
 		{"plain TCP for all", serve("-addr", ":8583"), "", "not loopback"},
 		{"plain TCP on a network", serve("-addr", "192.0.2.1:8583"), "", "not loopback"},
 		{"half of TLS", serve("-tls-cert", "cert.pem"), "", "go together"},
@@ -304,7 +304,7 @@ func TestMistakesOfTheCaller(t *testing.T) {
 		{"no keyring", serve("-keyring", path("no")), "", "no keyring"},
 		{"no secret", serve("-keyring-secret", path("no")), "", "secret"},
 		{"wrong secret", serve("-keyring-secret", write("wrong", "another secret, long enough")), "", "secret does not open"},
-		{"folder is a file", serve("-dir", write("file", "")), "", "may this one write there"},
+		{"folder is a file", serve("-ledger", write("file", "")), "", "may this one write there"},
 		{"operand", serve("extra"), "", "too many"},
 		{"broken card file", append([]string{"import"}, in.args...), "pan,tenant\n" + pan + ",aurora\n", "line 1"},
 		{"unknown format", []string{"decode", "-spec", "iso20022"}, "", "iso8583-1987-ascii"},

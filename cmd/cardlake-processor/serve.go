@@ -31,7 +31,6 @@ func serve(ctx context.Context, args []string, _ io.Reader, _, stderr io.Writer)
 	var st store
 	st.flags(fs)
 	addr := fs.String("addr", "127.0.0.1:8583", "`address` to listen on; without TLS it must be loopback")
-	tenantsFile := fs.String("tenants", "", "`file` with the register of tenants")
 	brokers := fs.String("brokers", "", "Kafka brokers, `host:port,...`; with TLS unless all are loopback")
 	topic := fs.String("topic", outbox.DefaultTopic, "Kafka `topic` of the events")
 	region := fs.String("region", "local", "`name` of this region in the events")
@@ -39,9 +38,10 @@ func serve(ctx context.Context, args []string, _ io.Reader, _, stderr io.Writer)
 	key := fs.String("tls-key", "", "PEM `file` with its private key")
 	clientCA := fs.String("tls-client-ca", "", "PEM `file` with the authorities that sign the networks' certificates; required of peers if given")
 	brokersCA := fs.String("brokers-ca", "", "PEM `file` with the authorities that sign the brokers' certificates; the system's if not given")
-	if err := parse(fs, args, stderr, 0, "dir", "keyring", "keyring-secret", "tenants", "brokers"); err != nil {
+	if err := parse(fs, args, stderr, 0, "brokers"); err != nil {
 		return err
 	}
+	st.defaults()
 	tlsConfig, err := serverTLS(*addr, *cert, *key, *clientCA)
 	if err != nil {
 		return err
@@ -50,10 +50,10 @@ func serve(ctx context.Context, args []string, _ io.Reader, _, stderr io.Writer)
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(*tenantsFile); err != nil {
+	if _, err := os.Stat(st.tenants); err != nil {
 		return usagef("tenant register: %w", err)
 	}
-	tenants, err := catalog.OpenTenants(*tenantsFile)
+	tenants, err := catalog.OpenTenants(st.tenants)
 	if err != nil {
 		return usageError{err}
 	}
