@@ -17,6 +17,8 @@ var Rules = []Rule{
 		"these rules"},
 	{"internal/bench", Lake, nil, []string{},
 		"runs the benchmarks of all packages as go test does"},
+	{"internal/reference", Lake, nil, []string{},
+		"compares the documented flags with those of the binaries"},
 
 	// Zone A: may see clear card numbers.
 	{"card", CardData, []string{"."}, nil,

@@ -1,0 +1,56 @@
+// Package reference keeps docs/reference.md, the commands and flags of every binary, equal to
+// what the binaries say of themselves. Run its test with -update to write it anew.
+package reference
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write docs/reference.md")
+
+var commands = []string{
+	"cardlake-demo",
+	"cardlake", "cardlake query", "cardlake tables", "cardlake describe",
+	"cardlake-processor", "cardlake-processor serve", "cardlake-processor import", "cardlake-processor decode",
+	"cardlake-worker", "cardlake-worker run",
+	"cardlake-sim run", "cardlake-sim cards",
+}
+
+func TestReferenceIsWhatTheBinariesSay(t *testing.T) {
+	bin := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", bin, "../../cmd/...").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var b bytes.Buffer
+	b.WriteString("# Commands and flags\n\nWritten by `go test ./internal/reference -update` from the binaries' own help; a test keeps it true.\n")
+	for _, c := range commands {
+		words := strings.Fields(c)
+		cmd := exec.Command(filepath.Join(bin, words[0]), append(words[1:], "-h")...)
+		cmd.Env = []string{"HOME=/nonexistent"} // no CARDLAKE_DIR
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s -h: %v\n%s", c, err, out)
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n```\n%s\n```\n", c, strings.TrimSpace(string(out)))
+	}
+	const path = "../../docs/reference.md"
+	if *update {
+		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, b.Bytes()) {
+		t.Errorf("docs/reference.md is not what the binaries say: run go test ./internal/reference -update")
+	}
+}
