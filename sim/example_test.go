@@ -22,8 +22,8 @@ func ExampleTraffic() {
 		fmt.Println(m.MTI, m.Transmitted.Format(time.TimeOnly), m.Program, m.PAN, m.Channel, m.Amount, m.City)
 	}
 	// Output:
-	// 0100 15:00:00 flamenco-card-visa-debit PAN(redacted) pos 37.71 BRL Rio de Janeiro
-	// 0100 15:00:00 girasol-go-mastercard-credit PAN(redacted) pos 6144.06 ARS Mar del Plata
-	// 0100 15:00:00 laguna-bank-visa-prepaid PAN(redacted) pos 247.90 BRL Sao Paulo
-	// 0100 15:00:00 darien-go-visa-prepaid PAN(redacted) ecommerce 1319.00 MXN Mexico City
+	// 0100 15:00:00 flamenco-card-visa-debit PAN(redacted) pos 31.54 BRL Curitiba
+	// 0100 15:00:00 girasol-go-mastercard-credit PAN(redacted) pos 3413.62 ARS Buenos Aires
+	// 0100 15:00:00 laguna-bank-visa-prepaid PAN(redacted) pos 383.90 BRL Fortaleza
+	// 0100 15:00:00 darien-go-visa-debit PAN(redacted) ecommerce 2291.20 MXN Mexico City
 }

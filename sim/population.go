@@ -131,6 +131,9 @@ func NewPopulation(cfg Config) *Population {
 // Config returns the population's settings, defaults filled in.
 func (p *Population) Config() Config { return p.cfg }
 
+// Size is the number of cards.
+func (p *Population) Size() int { return len(p.cards) }
+
 // Tenants returns the tenants, the largest first.
 func (p *Population) Tenants() []cardlake.Tenant { return slices.Clone(p.tenants) }
 
@@ -272,7 +275,7 @@ func (p *Population) makeCard(d dice, program int32, k, first int) {
 	}
 	// Some cards are nearly spent and soon declined; the others last for hundreds of purchases,
 	// because nobody tops up a card in a simulation.
-	short := map[cardlake.Product]float64{cardlake.Prepaid: .16, cardlake.Debit: .10, cardlake.Credit: .05}[pr.Product]
+	short := map[cardlake.Product]float64{cardlake.Prepaid: .26, cardlake.Debit: .17, cardlake.Credit: .05}[pr.Product]
 	months := 4 * math.Exp(.5*d.NormFloat64())
 	if d.Float64() < short {
 		months = .02 + .1*d.Float64()

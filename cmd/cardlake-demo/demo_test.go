@@ -218,7 +218,7 @@ func TestSearchFindsWhatIsNotSealed(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer f.close()
-			cfg := hostConfig{processorAddr: "127.0.0.1:0", window: 200 * time.Millisecond, log: slog.New(slog.DiscardHandler)}
+			cfg := hostConfig{processorAddr: "127.0.0.1:0", window: 200 * time.Millisecond, tps: 2000, log: slog.New(slog.DiscardHandler)}
 			if e := c.encoder(f); e != nil {
 				cfg.encoder = e
 			}
@@ -266,7 +266,7 @@ func (e *clearEncoder) Append(ctx context.Context, dst []byte, owner keys.Owner,
 // TestSurvivesSIGKILL kills the demo ten times at random instants; the eleventh run finishes.
 // While it runs, another process's reader queries the lake.
 func TestSurvivesSIGKILL(t *testing.T) {
-	transactions := int64(15_000)
+	transactions := int64(40_000)
 	if s := os.Getenv("CARDLAKE_KILL_TRANSACTIONS"); s != "" {
 		var err error
 		if transactions, err = strconv.ParseInt(s, 10, 64); err != nil {
@@ -279,7 +279,8 @@ func TestSurvivesSIGKILL(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed of the kills: %d", seed)
 	dice := rand.New(rand.NewPCG(seed, 0))
-	answered, running := 0, time.Duration(transactions)*time.Second/2500/kills
+	// All delays together are shorter than the traffic, so that no run can finish.
+	answered, longest := 0, time.Duration(transactions)*time.Second/2500/kills
 	for i := range kills {
 		cmd := demoCommand(args...)
 		var errs bytes.Buffer
@@ -287,8 +288,7 @@ func TestSurvivesSIGKILL(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		// Starting takes a second or two; some kills hit it, most hit the traffic.
-		time.Sleep(time.Duration(dice.Int64N(int64(2*time.Second + 2*running))))
+		time.Sleep(time.Duration(dice.Int64N(int64(longest))))
 		if n, err := countRows(home.Dir(dir)); err == nil {
 			answered++
 			t.Logf("kill %d: %d rows in the lake", i+1, n)

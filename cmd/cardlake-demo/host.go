@@ -49,11 +49,19 @@ type part struct {
 	done   chan struct{}
 }
 
+// velocity is how many authorisations a card may have in a minute. The demo's cards are used
+// far more often than people use theirs, so the usual ten go with the pace.
+func velocity(f *folder, tps float64) int {
+	perCard := tps * 60 / float64(f.population.Size())
+	return 10 + int(8*perCard)
+}
+
 // hostConfig is what startHost needs besides the folder.
 type hostConfig struct {
 	processorAddr string
 	brokerPort    int
 	window        time.Duration
+	tps           float64
 	log           *slog.Logger
 	// encoder seals the events; nil for the folder's own, made from its keyring.
 	encoder processor.EventEncoder
@@ -85,7 +93,7 @@ func startHost(ctx context.Context, f *folder, cfg hostConfig) (_ *host, err err
 		return h, fmt.Errorf("start producer: %w", err)
 	}
 
-	h.ledger, err = ledger.Open(ctx, f.Ledger(), f.cardKeys, ledger.Config{})
+	h.ledger, err = ledger.Open(ctx, f.Ledger(), f.cardKeys, ledger.Config{MaxPerMinute: velocity(f, cfg.tps)})
 	if err != nil {
 		return h, err
 	}
@@ -126,8 +134,9 @@ func startHost(ctx context.Context, f *folder, cfg hostConfig) (_ *host, err err
 		}),
 		Tenants: f.tenants, Keys: f.cardKeys, Secrets: f.cardKeys,
 		Transactions: h.table, Rejected: rejected,
-		History:      ingest.HistoryOf(h.table, h.store),
-		Writer:       writers.New(h.store, f.tenants, writers.Config{}),
+		History: ingest.HistoryOf(h.table, h.store),
+		// One encoder at a time: decisions need the other processors.
+		Writer:       writers.New(h.store, f.tenants, writers.Config{Parallel: 1}),
 		RejectWriter: writers.NewRejected(h.store, writers.Config{}),
 		Log:          cfg.log,
 	}, ingest.Config{WindowAge: cfg.window})

@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -24,6 +25,11 @@ import (
 )
 
 func main() {
+	// Each sync of a file holds a scheduler slot until the runtime takes it back. With as many
+	// slots as processors, a few syncs at once would hold up every decision.
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(4, 2*runtime.NumCPU()))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
@@ -149,7 +155,7 @@ func demo(ctx context.Context, o options, stdout, stderr io.Writer) (err error) 
 	live := newLive(stderr)
 	log := slog.New(slog.NewTextHandler(live, &slog.HandlerOptions{Level: level}))
 	h, err := startHost(ctx, f, hostConfig{
-		processorAddr: o.processorAddr, brokerPort: o.brokerPort, window: o.window, log: log,
+		processorAddr: o.processorAddr, brokerPort: o.brokerPort, window: o.window, tps: o.tps, log: log,
 	})
 	if err != nil {
 		return err

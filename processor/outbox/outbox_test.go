@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -179,6 +180,43 @@ func TestBytesBoundABatch(t *testing.T) {
 	if diff := cmp.Diff([]int{1, 1, 1, 1}, s.calls); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func TestLingers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := openDB(t, vfs.NewMem())
+		defer db.Close()
+		o := openOutbox(t, db, outbox.Config{BatchRecords: 3, Linger: time.Second})
+		s := newStream()
+		stop := relay(t, o, s)
+		defer stop()
+		expect := func(calls ...int) {
+			t.Helper()
+			synctest.Wait()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if diff := cmp.Diff(calls, s.calls); diff != "" {
+				t.Error(diff)
+			}
+		}
+		add(t, db, o, "a")
+		expect(1)
+		add(t, db, o, "b")
+		expect(1)
+		add(t, db, o, "c")
+		time.Sleep(time.Second - 1)
+		expect(1)
+		time.Sleep(1)
+		expect(1, 2)
+		time.Sleep(time.Minute)
+		add(t, db, o, "d")
+		expect(1, 2, 1)
+		add(t, db, o, "e")
+		expect(1, 2, 1)
+		add(t, db, o, "f", "g", "h", "i", "j")
+		time.Sleep(time.Second)
+		expect(1, 2, 1, 3, 3) // no pause before a full one
+	})
 }
 
 func TestWaitsForEarlierBatches(t *testing.T) {
