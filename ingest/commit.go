@@ -14,7 +14,7 @@ import (
 // more, because what it would commit could lack the rows of the interrupted window.
 //
 // Rejected records go first, with positions of their own: if the worker dies in between,
-// the window is read again and its rejected records are found in their table (rejectedTo).
+// the window is read again and its rejected records are found in their table (kept).
 func (w *Worker) flush(ctx context.Context) error {
 	if w.broken != nil {
 		return w.broken
@@ -23,23 +23,25 @@ func (w *Worker) flush(ctx context.Context) error {
 		return nil
 	}
 	if w.RejectWriter.Rows() > 0 {
-		done, err := w.commit(ctx, w.Rejected, w.rejectedFrom(), func(from cardlake.Positions) ([]cardlake.DataFile, error) {
-			return w.RejectWriter.Flush(ctx, from, w.next)
+		from, to := w.rejectedRange()
+		done, err := w.commit(ctx, w.Rejected, from, to, func() ([]cardlake.DataFile, error) {
+			return w.RejectWriter.Flush(ctx, from, to)
 		})
 		if err != nil || !done {
 			w.broken = err
 			return err
 		}
-		maps.Copy(w.rejectedTo, w.next)
+		maps.Copy(w.rejectedTo, to)
 	}
-	done, err := w.commit(ctx, w.Transactions, w.from, func(from cardlake.Positions) ([]cardlake.DataFile, error) {
-		return w.Writer.Flush(ctx, from, w.next)
+	done, err := w.commit(ctx, w.Transactions, w.from, w.next, func() ([]cardlake.DataFile, error) {
+		return w.Writer.Flush(ctx, w.from, w.next)
 	})
 	if err != nil || !done {
 		w.broken = err
 		return err
 	}
 	w.from = maps.Clone(w.next)
+	w.publish()
 	w.stats.commits.Add(1)
 	w.stats.lastCommit.Store(w.cfg.Now().UnixMicro())
 	w.stats.watermark.Store(w.newest)
@@ -50,22 +52,24 @@ func (w *Worker) flush(ctx context.Context) error {
 	return nil
 }
 
-// rejectedFrom is where the rejected table stands for the partitions that are owned.
-func (w *Worker) rejectedFrom() cardlake.Positions {
-	from := cardlake.Positions{}
-	for p := range w.next {
-		from[p] = w.rejectedTo[p]
+// rejectedRange is where the rejected table stands for the partitions that are owned, and
+// where the window takes it. After a death between the two commits it is ahead of the window
+// and stays there.
+func (w *Worker) rejectedRange() (from, to cardlake.Positions) {
+	from, to = cardlake.Positions{}, cardlake.Positions{}
+	for p, next := range w.next {
+		from[p], to[p] = w.rejectedTo[p], max(w.rejectedTo[p], next)
 	}
-	return from
+	return from, to
 }
 
 // commit writes the files and appends them with the positions from..w.next. done is false
 // when the table has moved: then the window was dropped and reading begins again at the
 // table's positions.
-func (w *Worker) commit(ctx context.Context, table Table, from cardlake.Positions, write func(from cardlake.Positions) ([]cardlake.DataFile, error)) (done bool, err error) {
+func (w *Worker) commit(ctx context.Context, table Table, from, to cardlake.Positions, write func() ([]cardlake.DataFile, error)) (done bool, err error) {
 	var files []cardlake.DataFile
 	for attempt := 0; ; attempt++ {
-		if files, err = write(from); err == nil {
+		if files, err = write(); err == nil {
 			break
 		}
 		w.stats.putErrors.Add(1)
@@ -74,7 +78,7 @@ func (w *Worker) commit(ctx context.Context, table Table, from cardlake.Position
 			return false, ctx.Err()
 		}
 	}
-	a := catalog.Append{Files: files, From: maps.Clone(from), To: maps.Clone(w.next)}
+	a := catalog.Append{Files: files, From: maps.Clone(from), To: maps.Clone(to)}
 	for attempt := 0; ; attempt++ {
 		_, err := table.Append(ctx, a)
 		switch {

@@ -129,6 +129,7 @@ func (l *lake) deps(provider keys.Provider) ingest.Deps {
 	return ingest.Deps{
 		Source: &memSource{stream: l.stream}, Tenants: l.tenants, Keys: provider, Secrets: l.keys,
 		Transactions: l.transactions, Rejected: l.rejected, History: ingest.HistoryOf(l.transactions, l.store),
+		Kept:         ingest.KeptIn(l.rejected, l.store),
 		Writer:       writers.New(l.store, l.tenants, writers.Config{}),
 		RejectWriter: writers.NewRejected(l.store, writers.Config{}),
 		Log:          slog.New(slog.NewTextHandler(&l.logs, nil)),
@@ -241,6 +242,11 @@ func (m *memTable) Append(_ context.Context, a catalog.Append) (catalog.Snapshot
 	case conflict:
 		return catalog.Snapshot{}, catalog.ErrConflict
 	}
+	for p, to := range a.To {
+		if to < a.From[p] {
+			return catalog.Snapshot{}, fmt.Errorf("positions of %s go from %d to %d", p, a.From[p], to)
+		}
+	}
 	if !m.positions.Holds(a.From) {
 		return catalog.Snapshot{}, catalog.ErrConflict
 	}
@@ -352,6 +358,9 @@ func (s *memSource) Run(ctx context.Context, a ingest.Assignee) error {
 	at, err := a.Assigned(parts)
 	if err != nil {
 		return err
+	}
+	for _, p := range parts {
+		at[p] += 0 // one that the table does not know begins at 0
 	}
 	s.mu.Lock()
 	s.at, s.assignee = at, a

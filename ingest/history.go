@@ -17,7 +17,7 @@ type Files interface {
 
 // HistoryOf returns the History of the transactions table, read from its newest files.
 func HistoryOf(table Files, store objects.Store) History {
-	return func(ctx context.Context, window time.Duration, yield func(cardlake.EventID, int64)) error {
+	return func(ctx context.Context, window time.Duration, now int64, yield func(cardlake.EventID, int64)) error {
 		files, err := table.Files(ctx, 0)
 		if err != nil {
 			return err
@@ -26,7 +26,8 @@ func HistoryOf(table Files, store objects.Store) History {
 		for _, f := range files {
 			newest = max(newest, f.MaxTime)
 		}
-		since := newest - window.Microseconds()
+		// A clock that ran ahead must not hide the rest.
+		since := min(newest, now) - window.Microseconds()
 		for _, f := range files {
 			if f.MaxTime < since {
 				continue
@@ -41,6 +42,27 @@ func HistoryOf(table Files, store objects.Store) History {
 			})
 			if err != nil {
 				return fmt.Errorf("read event ids of %s: %w", f.Name, err)
+			}
+		}
+		return nil
+	}
+}
+
+// KeptIn returns the Kept of the rejected table.
+func KeptIn(table Files, store objects.Store) Kept {
+	return func(ctx context.Context, yield func(cardlake.Position)) error {
+		files, err := table.Files(ctx, 0)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			body, err := objects.ReadAll(ctx, store, f.Name)
+			if err != nil {
+				return fmt.Errorf("read %s: %w", f.Name, err)
+			}
+			err = parquet.Positions(ctx, body, func(p cardlake.Position) bool { yield(p); return true })
+			if err != nil {
+				return fmt.Errorf("read positions of %s: %w", f.Name, err)
 			}
 		}
 		return nil

@@ -23,8 +23,8 @@ type Source interface {
 	// while it runs.
 	Run(ctx context.Context, a Assignee) error
 	// Poll waits for records of the assigned partitions, until ctx ends, which is not an
-	// error. No partition is assigned or revoked between the return of Poll with records
-	// and the next Poll.
+	// error. No partition is revoked between the return of Poll with records and the next
+	// Poll; one may be assigned at any time.
 	Poll(ctx context.Context) ([]Record, error)
 	// Seek makes the next Poll begin at the positions, for partitions that are assigned.
 	Seek(cardlake.Positions)
@@ -34,7 +34,8 @@ type Source interface {
 
 // Assignee is told which partitions are its own.
 type Assignee interface {
-	// Assigned is called before the partitions are read and returns where each begins.
+	// Assigned is called before the partitions are read and returns where each begins; one
+	// that is absent begins at its first record.
 	Assigned(parts []cardlake.StreamPartition) (cardlake.Positions, error)
 	// Revoked is called when partitions are given back. If lost, another owner may already
 	// read them.

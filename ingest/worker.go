@@ -17,6 +17,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cardlake/cardlake"
@@ -35,8 +36,12 @@ type Table interface {
 }
 
 // History yields the newest event ids of the transactions table: those whose event time is
-// within window of its newest event's.
-type History func(ctx context.Context, window time.Duration, yield func(id cardlake.EventID, eventTime int64)) error
+// within window of its newest event's, or of now (microseconds since the epoch) if a clock
+// ran ahead.
+type History func(ctx context.Context, window time.Duration, now int64, yield func(id cardlake.EventID, eventTime int64)) error
+
+// Kept yields the stream positions of all rows of the rejected table.
+type Kept func(ctx context.Context, yield func(cardlake.Position)) error
 
 // Tenants looks up a tenant's record.
 type Tenants interface {
@@ -52,6 +57,7 @@ type Deps struct {
 	Transactions Table
 	Rejected     Table
 	History      History
+	Kept         Kept
 	Writer       *writers.Writer
 	RejectWriter *writers.Rejected
 	Log          *slog.Logger
@@ -61,7 +67,7 @@ type Deps struct {
 type Config struct {
 	WindowAge   time.Duration // since its first record; default 30 s
 	WindowRows  int           // default 1,000,000
-	WindowBytes int64         // of columns in memory; default 256 MiB, at most 1 GiB
+	WindowBytes int64         // of columns in memory; default 256 MiB, at most 512 MiB
 
 	// Dedup is for how much event time a repeated event id is recognised; default 1 hour.
 	Dedup time.Duration
@@ -92,7 +98,7 @@ func (c Config) withDefaults() Config {
 		c.WindowBytes = 256 << 20
 	}
 	// Above it a batch could be full (cardlake.ErrFull) before its window is.
-	c.WindowBytes = min(c.WindowBytes, 1<<30)
+	c.WindowBytes = min(c.WindowBytes, 512<<20)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -114,9 +120,11 @@ type Worker struct {
 	// from is the table's position of each partition this worker owns, next the position
 	// after the last record taken into the open window.
 	from, next cardlake.Positions
-	// rejectedTo is the rejected table's position of each partition: a rejected record below
-	// it is there already.
+	// rejectedTo is the rejected table's position of each partition. It is ahead of from after
+	// a death between the two commits; kept then has the records in between that are rejected
+	// rows: they stay that, and what else lies there is judged anew.
 	rejectedTo cardlake.Positions
+	kept       map[cardlake.Position]bool
 	seen       *window
 	newest     int64     // event time
 	opened     time.Time // of the window; zero when it has no record
@@ -124,6 +132,8 @@ type Worker struct {
 	broken     error     // set when a commit was cut off; nothing may be committed after it
 	msg        card.Message
 	payload    []byte
+
+	committed atomic.Pointer[cardlake.Positions] // a copy of from, for who must not wait for mu
 }
 
 // New returns a worker.
@@ -172,7 +182,8 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // step polls once, handles what came and closes the window if it is due.
 func (w *Worker) step(poll, ctx context.Context) {
-	pollCtx, cancel := context.WithTimeout(poll, w.untilDue())
+	due, rewinds := w.untilDue()
+	pollCtx, cancel := context.WithTimeout(poll, due)
 	records, err := w.Source.Poll(pollCtx)
 	cancel()
 	if err != nil {
@@ -183,7 +194,11 @@ func (w *Worker) step(poll, ctx context.Context) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	rewinds := w.rewinds
+	if w.rewinds != rewinds {
+		// A callback went back while Poll waited: these records lie behind a gap.
+		w.Source.Seek(maps.Clone(w.from))
+		return
+	}
 	for i := range records {
 		if err := w.take(ctx, &records[i]); err != nil {
 			return // ctx ended; the record is read again by whoever owns the partition next
@@ -208,13 +223,14 @@ func (w *Worker) full() bool {
 }
 
 // untilDue is how long Poll may wait: until the open window is due.
-func (w *Worker) untilDue() time.Duration {
+// It also returns the number of rewinds so far.
+func (w *Worker) untilDue() (due time.Duration, rewinds int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.opened.IsZero() {
-		return w.cfg.WindowAge
+		return w.cfg.WindowAge, w.rewinds
 	}
-	return max(w.cfg.WindowAge-w.cfg.Now().Sub(w.opened), time.Millisecond)
+	return max(w.cfg.WindowAge-w.cfg.Now().Sub(w.opened), time.Millisecond), w.rewinds
 }
 
 // take handles one record: it becomes a row, a rejected row, or is dropped as a duplicate.
@@ -225,10 +241,19 @@ func (w *Worker) take(ctx context.Context, r *Record) error {
 		return nil // of a partition that was given back, or before a Seek
 	}
 	now := w.cfg.Now()
+	if w.kept[r.Position] {
+		w.advance(r, now)
+		return nil
+	}
+	var cause error // once it is final, only the rejection is tried again
 	for attempt := 0; ; attempt++ {
-		err := w.row(ctx, r, now)
+		err := cause
+		if err == nil {
+			err = w.row(ctx, r, now)
+		}
 		if reason, final := rejection(err); final {
-			err = w.reject(ctx, r, now, reason, err)
+			cause = err
+			err = w.reject(ctx, r, now, reason, cause)
 		}
 		if err == nil {
 			break
@@ -239,12 +264,17 @@ func (w *Worker) take(ctx context.Context, r *Record) error {
 			return ctx.Err()
 		}
 	}
+	w.advance(r, now)
+	return nil
+}
+
+// advance counts the record as taken into the window.
+func (w *Worker) advance(r *Record, now time.Time) {
 	w.stats.records.Add(1)
 	w.next[r.Position.StreamPartition] = r.Position.Offset + 1
 	if w.opened.IsZero() {
 		w.opened = now
 	}
-	return nil
 }
 
 // errTenant marks an event of a tenant that is not in the register.
@@ -315,11 +345,8 @@ func rejection(err error) (reason string, final bool) {
 	return "", false
 }
 
-// reject adds the record to the rejected table's window, sealed, unless it is there already.
+// reject adds the record to the rejected table's window, sealed.
 func (w *Worker) reject(ctx context.Context, r *Record, now time.Time, reason string, cause error) error {
-	if r.Position.Offset < w.rejectedTo[r.Position.StreamPartition] {
-		return nil
-	}
 	w.payload = appendPayload(w.payload[:0], r)
 	sealed, err := w.rejects.AppendSealed(ctx, nil, keys.Lake, w.payload, rejectedAAD(r.Position))
 	clear(w.payload)
@@ -337,30 +364,58 @@ func (w *Worker) reject(ctx context.Context, r *Record, now time.Time, reason st
 	return nil
 }
 
-// load reads the truth from the tables: the positions of the partitions and the newest
-// event ids. The open window must be empty.
-func (w *Worker) load(ctx context.Context, parts []cardlake.StreamPartition) error {
+// load reads the truth from the tables: the positions of the partitions, which it returns as
+// far as the table knows them, the newest event ids, and what of the partitions is rejected
+// already. The open window must be empty.
+func (w *Worker) load(ctx context.Context, parts []cardlake.StreamPartition) (cardlake.Positions, error) {
 	positions, err := w.Transactions.Positions(ctx)
 	if err != nil {
-		return fmt.Errorf("read positions: %w", err)
+		return nil, fmt.Errorf("read positions: %w", err)
 	}
 	rejected, err := w.Rejected.Positions(ctx)
 	if err != nil {
-		return fmt.Errorf("read positions of rejected records: %w", err)
+		return nil, fmt.Errorf("read positions of rejected records: %w", err)
+	}
+	known, isAhead := cardlake.Positions{}, false
+	for _, p := range parts {
+		if at, ok := positions[p]; ok {
+			known[p] = at
+		}
+		isAhead = isAhead || rejected[p] > positions[p]
+	}
+	kept := map[cardlake.Position]bool{}
+	if isAhead {
+		err := w.Kept(ctx, func(p cardlake.Position) {
+			if p.Offset >= positions[p.StreamPartition] {
+				kept[p] = true
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read rejected records: %w", err)
+		}
 	}
 	w.seen.reset()
-	err = w.History(ctx, w.cfg.Dedup, func(id cardlake.EventID, eventTime int64) {
+	now := w.cfg.Now().UnixMicro()
+	err = w.History(ctx, w.cfg.Dedup, now, func(id cardlake.EventID, eventTime int64) {
+		eventTime = min(eventTime, now)
 		w.seen.add(id, eventTime)
 		w.newest = max(w.newest, eventTime)
 	})
 	if err != nil {
-		return fmt.Errorf("read newest event ids: %w", err)
+		return nil, fmt.Errorf("read newest event ids: %w", err)
 	}
 	for _, p := range parts {
 		w.from[p], w.next[p] = positions[p], positions[p]
 	}
 	w.rejectedTo = rejected
-	return nil
+	for p := range kept {
+		if w.kept == nil {
+			w.kept = map[cardlake.Position]bool{}
+		}
+		w.kept[p] = true
+	}
+	w.publish()
+	return known, nil
 }
 
 // assignee is the Worker as its source sees it. Its callbacks work under the worker's
@@ -379,21 +434,16 @@ func (a assignee) Assigned(parts []cardlake.StreamPartition) (cardlake.Positions
 		return nil, err
 	}
 	for attempt := 0; ; attempt++ {
-		err := w.load(ctx, parts)
+		known, err := w.load(ctx, parts)
 		if err == nil {
-			break
+			w.Log.Info("partitions assigned", "partitions", len(parts), "positions", known.String(), "known_events", w.seen.len())
+			return known, nil
 		}
 		w.Log.Error("take over partitions", "error", err)
 		if !sleep(ctx, backoff(attempt)) {
 			return nil, err
 		}
 	}
-	out := cardlake.Positions{}
-	for _, p := range parts {
-		out[p] = w.from[p]
-	}
-	w.Log.Info("partitions assigned", "positions", out.String(), "known_events", w.seen.len())
-	return out, nil
 }
 
 // Revoked commits the open window, or drops it when the partitions are lost, because then it
@@ -409,6 +459,7 @@ func (a assignee) Revoked(parts []cardlake.StreamPartition, lost bool) {
 		delete(w.from, p)
 		delete(w.next, p)
 	}
+	w.publish()
 	if !w.opened.IsZero() {
 		_ = w.rewind(ctx) // drops the rows of the lost partitions with the others'
 	}
@@ -423,7 +474,7 @@ func (w *Worker) rewind(ctx context.Context) error {
 		parts = append(parts, p)
 	}
 	for attempt := 0; ; attempt++ {
-		err := w.load(ctx, parts)
+		_, err := w.load(ctx, parts)
 		if err == nil {
 			break
 		}
@@ -445,9 +496,16 @@ func (w *Worker) drop() {
 // Committed returns the position after the last committed record of each partition that the
 // worker owns.
 func (w *Worker) Committed() cardlake.Positions {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return maps.Clone(w.from)
+	if p := w.committed.Load(); p != nil {
+		return p.Clone()
+	}
+	return cardlake.Positions{}
+}
+
+// publish makes from the answer of Committed.
+func (w *Worker) publish() {
+	p := w.from.Clone()
+	w.committed.Store(&p)
 }
 
 // backoff is full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter") from 50

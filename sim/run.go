@@ -275,7 +275,8 @@ type Event struct {
 	ID           cardlake.EventID
 	Tenant       cardlake.Tenant
 	MTI          string
-	ResponseCode string // DE 39; empty without an answer
+	Amount       cardlake.Money // as the merchant asked
+	ResponseCode string         // DE 39; empty without an answer
 }
 
 // Expected yields every distinct event that may have been sent so far, in order: what the
@@ -289,7 +290,7 @@ func (r *Run) Expected(yield func(Event) bool) {
 		if t.Message(i, &m); !m.Distinct {
 			continue
 		}
-		e := Event{Number: i, ID: m.EventID(), Tenant: m.Tenant, MTI: m.MTI}
+		e := Event{Number: i, ID: m.EventID(), Tenant: m.Tenant, MTI: m.MTI, Amount: m.Amount}
 		r.mu.Lock()
 		if code, ok := r.answers.of(i); ok {
 			e.ResponseCode = string(code[:])

@@ -9,8 +9,11 @@ import (
 	"sort"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
+
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/catalog"
+	"github.com/cardlake/cardlake/processor/iso8583"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/sim"
 	"github.com/cardlake/cardlake/tokenize/discover"
@@ -25,7 +28,8 @@ type tally struct {
 	Rows     int64           `json:"lake_rows"`
 	Missing  int64           `json:"missing"`
 	// Duplicates are rows beyond the first of an event; Unexpected are rows of events that
-	// were never sent; Differ are rows whose response is not what the network was told.
+	// were never sent; Differ are rows whose amount is not what the network asked, or whose
+	// outcome is not what it was told.
 	Duplicates int64 `json:"duplicates"`
 	Unexpected int64 `json:"unexpected"`
 	Differ     int64 `json:"answers_differ"`
@@ -80,9 +84,17 @@ func percentile(sorted []int64, p float64) int64 {
 
 // expectation is one event the networks sent.
 type expectation struct {
-	tally *tally
-	code  string // DE 39 of the answer; empty if it was never answered
-	rows  int32
+	tally  *tally
+	code   string // DE 39 of the answer; empty if it was never answered
+	amount cardlake.Money
+	rows   int32
+}
+
+// differs reports whether a row says something else than the networks know.
+func (e *expectation) differs(code string, approved bool, amount decimal128.Num, currency string) bool {
+	want, ok := e.amount.Scale4()
+	return e.code != "" && e.code != code || approved != (code == iso8583.Approved) ||
+		!ok || amount != decimal128.FromI64(want) || currency != string(e.amount.Currency)
 }
 
 // checkLake reads every row of the lake through the query gateway and compares it with what
@@ -99,11 +111,11 @@ func checkLake(ctx context.Context, g *queries.Gateway, expected func(yield func
 	for e := range expected {
 		t := of(e.Tenant)
 		t.Sent++
-		events[e.ID] = &expectation{tally: t, code: e.ResponseCode}
+		events[e.ID] = &expectation{tally: t, code: e.ResponseCode, amount: e.Amount}
 	}
 	out := &outcome{}
 	commits := commitTimes(snapshots)
-	rows, err := g.Query(ctx, `SELECT event_id, tenant, approved, response_code, stream, stream_partition, stream_offset, event_time FROM cards.transactions`)
+	rows, err := g.Query(ctx, `SELECT event_id, tenant, approved, response_code, stream, stream_partition, stream_offset, event_time, amount, currency FROM cards.transactions`)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +147,7 @@ func checkLake(ctx context.Context, g *queries.Gateway, expected func(yield func
 			t.Duplicates++
 		default:
 			e.rows++
-			if e.code != "" && e.code != row[3].(string) {
+			if e.differs(row[3].(string), row[2].(bool), row[8].(decimal128.Num), row[9].(string)) {
 				t.Differ++
 			}
 		}

@@ -88,6 +88,7 @@ func startHost(ctx context.Context, f *folder, cfg hostConfig) (_ *host, err err
 	h.client, err = kgo.NewClient(
 		kgo.SeedBrokers(h.brokers()...), kgo.ClientID("cardlake-processor"),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerLinger(0),
+		kgo.AllowIdempotentProduceCancellation(), // the relay must end although the broker is away
 	)
 	if err != nil {
 		return h, fmt.Errorf("start producer: %w", err)
@@ -135,6 +136,7 @@ func startHost(ctx context.Context, f *folder, cfg hostConfig) (_ *host, err err
 		Tenants: f.tenants, Keys: f.cardKeys, Secrets: f.cardKeys,
 		Transactions: h.table, Rejected: rejected,
 		History: ingest.HistoryOf(h.table, h.store),
+		Kept:    ingest.KeptIn(rejected, h.store),
 		// One encoder at a time: decisions need the other processors.
 		Writer:       writers.New(h.store, f.tenants, writers.Config{Parallel: 1}),
 		RejectWriter: writers.NewRejected(h.store, writers.Config{}),
@@ -191,19 +193,20 @@ func (h *host) brokers() []string { return h.broker.ListenAddrs() }
 
 // lag is how many records of the stream are not committed to the lake, outbox included.
 func (h *host) lag(ctx context.Context) (int64, error) {
+	// In the order in which events flow: whatever moves on meanwhile is counted further down.
+	lag := int64(h.ledger.Outbox().Stats().Depth)
 	ends, err := kadm.NewClient(h.client).ListEndOffsets(ctx, wire.Topic)
 	if err != nil {
 		return 0, fmt.Errorf("end of the stream: %w", err)
 	}
 	committed := h.worker.Committed()
-	lag := int64(h.ledger.Outbox().Stats().Depth)
 	owned := 0
 	ends.Each(func(o kadm.ListedOffset) {
 		p := cardlake.StreamPartition{Stream: o.Topic, Partition: o.Partition}
 		if _, ok := committed[p]; ok {
 			owned++
 		}
-		lag += o.Offset - committed[p]
+		lag += max(o.Offset-committed[p], 0)
 	})
 	if owned < partitions {
 		return max(lag, 1), nil // the worker has not joined yet

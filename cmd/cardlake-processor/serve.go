@@ -126,7 +126,9 @@ func serverTLS(addr, cert, key, clientCA string) (*tls.Config, error) {
 
 func brokerOptions(brokers, ca string) ([]kgo.Opt, error) {
 	list := strings.Split(brokers, ",")
-	opts := []kgo.Opt{kgo.SeedBrokers(list...)}
+	// Without it the relay could not end while the brokers are away. What it produces twice
+	// is recognised by its event_id.
+	opts := []kgo.Opt{kgo.SeedBrokers(list...), kgo.AllowIdempotentProduceCancellation()}
 	plain := ca == ""
 	for _, b := range list {
 		if _, _, err := net.SplitHostPort(b); err != nil {

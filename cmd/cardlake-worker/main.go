@@ -202,6 +202,7 @@ func work(ctx context.Context, o options, stderr io.Writer) error {
 		Tenants: tenants, Keys: cardKeys, Secrets: cardKeys,
 		Transactions: transactions, Rejected: rejected,
 		History:      ingest.HistoryOf(transactions, store),
+		Kept:         ingest.KeptIn(rejected, store),
 		Writer:       writers.New(store, tenants, writers.Config{}),
 		RejectWriter: writers.NewRejected(store, writers.Config{}),
 		Log:          log,

@@ -122,10 +122,10 @@ func assign(a ingest.Assignee, offsets map[string]map[int32]kgo.Offset) (map[str
 		return nil, err
 	}
 	for _, p := range parts {
-		if positions[p] == 0 {
-			offsets[p.Stream][p.Partition] = kgo.NewOffset().AtStart()
+		if at, ok := positions[p]; ok {
+			offsets[p.Stream][p.Partition] = kgo.NewOffset().At(at)
 		} else {
-			offsets[p.Stream][p.Partition] = kgo.NewOffset().At(positions[p])
+			offsets[p.Stream][p.Partition] = kgo.NewOffset().AtStart()
 		}
 	}
 	return offsets, nil
@@ -148,7 +148,6 @@ func (s *Source) Poll(ctx context.Context) ([]ingest.Record, error) {
 	case <-ctx.Done():
 		return nil, nil
 	}
-	s.client.AllowRebalance()
 	s.mu.Lock()
 	if seek := s.seek; seek != nil {
 		s.seek = nil
@@ -162,6 +161,7 @@ func (s *Source) Poll(ctx context.Context) ([]ingest.Record, error) {
 		s.client.SetOffsets(offsets)
 	}
 	s.mu.Unlock()
+	s.client.AllowRebalance() // after the redirection, which no rebalance may meet
 	fetches := s.client.PollRecords(ctx, s.cfg.MaxRecords)
 	var errs []error
 	fetches.EachError(func(topic string, partition int32, err error) {

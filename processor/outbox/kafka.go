@@ -11,7 +11,9 @@ import (
 const DefaultTopic = "cardlake.transactions"
 
 // Kafka produces to one topic of a Kafka cluster. The client must be idempotent and must
-// require all acknowledgements, which are kgo's defaults; its creator closes it.
+// require all acknowledgements, which are kgo's defaults, and needs
+// kgo.AllowIdempotentProduceCancellation, or Produce cannot end while the brokers are away;
+// what is produced twice is recognised by its event id. The client's creator closes it.
 type Kafka struct {
 	client *kgo.Client
 	topic  string
