@@ -56,6 +56,7 @@ func (t *tally) right() bool {
 type outcome struct {
 	tenants  []*tally // by name
 	rejected int64
+	wrong    []string // rows that differ, in words
 	// freshness of the rows decided since the start of the run, in milliseconds from the
 	// decision to the snapshot that has the row, in order.
 	freshness []int64
@@ -90,11 +91,20 @@ type expectation struct {
 	rows   int32
 }
 
-// differs reports whether a row says something else than the networks know.
-func (e *expectation) differs(code string, approved bool, amount decimal128.Num, currency string) bool {
+// differs returns in which column a row says something else than the networks know, or "".
+func (e *expectation) differs(code string, approved bool, amount decimal128.Num, currency string) string {
 	want, ok := e.amount.Scale4()
-	return e.code != "" && e.code != code || approved != (code == iso8583.Approved) ||
-		!ok || amount != decimal128.FromI64(want) || currency != string(e.amount.Currency)
+	switch {
+	case e.code != "" && e.code != code:
+		return "response_code"
+	case approved != (code == iso8583.Approved):
+		return "approved"
+	case !ok || amount != decimal128.FromI64(want):
+		return "amount"
+	case currency != string(e.amount.Currency):
+		return "currency"
+	}
+	return ""
 }
 
 // checkLake reads every row of the lake through the query gateway and compares it with what
@@ -147,8 +157,9 @@ func checkLake(ctx context.Context, g *queries.Gateway, expected func(yield func
 			t.Duplicates++
 		default:
 			e.rows++
-			if e.differs(row[3].(string), row[2].(bool), row[8].(decimal128.Num), row[9].(string)) {
+			if column := e.differs(row[3].(string), row[2].(bool), row[8].(decimal128.Num), row[9].(string)); column != "" {
 				t.Differ++
+				out.wrong = append(out.wrong, fmt.Sprintf("event %s: %s is not what the networks know", id, column))
 			}
 		}
 		decided := row[7].(time.Time).UnixMicro()

@@ -13,17 +13,17 @@ import (
 func TestCheckNoticesWrongValues(t *testing.T) {
 	e := &expectation{code: "51", amount: cardlake.Money{Minor: 12_50, Currency: "MXN"}}
 	right := decimal128.FromI64(125_000)
-	if e.differs("51", false, right, "MXN") {
-		t.Error("a right row differs")
+	if got := e.differs("51", false, right, "MXN"); got != "" {
+		t.Errorf("a right row differs in %s", got)
 	}
-	for name, differs := range map[string]bool{
-		"code":     e.differs("05", false, right, "MXN"),
-		"approved": e.differs("51", true, right, "MXN"),
-		"amount":   e.differs("51", false, decimal128.FromI64(125_001), "MXN"),
-		"currency": e.differs("51", false, right, "CLP"),
+	for want, got := range map[string]string{
+		"response_code": e.differs("05", false, right, "MXN"),
+		"approved":      e.differs("51", true, right, "MXN"),
+		"amount":        e.differs("51", false, decimal128.FromI64(125_001), "MXN"),
+		"currency":      e.differs("51", false, right, "CLP"),
 	} {
-		if !differs {
-			t.Errorf("a wrong %s is not noticed", name)
+		if got != want {
+			t.Errorf("a wrong %s is noticed as %q", want, got)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -279,14 +280,18 @@ func TestSurvivesSIGKILL(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed of the kills: %d", seed)
 	dice := rand.New(rand.NewPCG(seed, 0))
-	// All delays together are shorter than the traffic, so that no run can finish.
+	// All delays together are shorter than the traffic, so that no run can finish. Two kills
+	// hit the start, the others the traffic.
 	answered, longest := 0, time.Duration(transactions)*time.Second/2500/kills
 	for i := range kills {
 		cmd := demoCommand(args...)
-		var errs bytes.Buffer
-		cmd.Stderr = &errs
+		errs := &watched{word: "folder ", seen: make(chan struct{})}
+		cmd.Stderr = errs
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
+		}
+		if i%5 != 0 {
+			<-errs.seen // it has started
 		}
 		time.Sleep(time.Duration(dice.Int64N(int64(longest))))
 		if n, err := countRows(home.Dir(dir)); err == nil {
@@ -311,6 +316,32 @@ func TestSurvivesSIGKILL(t *testing.T) {
 	if answered == 0 {
 		t.Error("no query was answered while the demo ran")
 	}
+}
+
+// watched keeps what is written and closes seen when the word comes.
+type watched struct {
+	mu   sync.Mutex
+	b    bytes.Buffer
+	word string
+	seen chan struct{}
+	done bool
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.b.Write(p)
+	if !w.done && bytes.Contains(w.b.Bytes(), []byte(w.word)) {
+		w.done = true
+		close(w.seen)
+	}
+	return len(p), nil
+}
+
+func (w *watched) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.String()
 }
 
 // withLake opens the lake as cardlake query does: with the lake's keyring, beside the writer.

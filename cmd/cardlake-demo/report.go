@@ -52,6 +52,7 @@ type report struct {
 	Tenants []*tally `json:"tenants"`
 
 	runRows  int64
+	wrong    []string
 	findings []string
 }
 
@@ -90,6 +91,7 @@ func examine(ctx context.Context, f *folder, h *host, traffic *sim.Run, live *li
 		Sent: total.Sent, Approved: total.Approved, Declined: total.Declined, LakeRows: total.Rows,
 		Missing: total.Missing, Duplicates: total.Duplicates, Unexpected: total.Unexpected, Differ: total.Differ,
 		Rejected: found.rejected, Snapshots: int64(len(snapshots)), Tenants: found.tenants, runRows: found.runRows,
+		wrong: found.wrong,
 	}
 	files, err := h.table.Files(ctx, 0)
 	if err != nil {
@@ -164,6 +166,17 @@ FROM cards.transactions WHERE NOT approved GROUP BY 1 ORDER BY 2 DESC LIMIT 5`,
 FROM cards.transactions GROUP BY 1 ORDER BY tries DESC LIMIT 3`,
 }
 
+// list writes the first lines of a list.
+func list(w io.Writer, lines []string) {
+	for i, line := range lines {
+		if i == 10 {
+			fmt.Fprintf(w, "           … and %d more\n", len(lines)-i)
+			return
+		}
+		fmt.Fprintln(w, "           "+line)
+	}
+}
+
 // print writes the summary and the example queries with their results.
 func (r *report) print(ctx context.Context, w io.Writer, h *host, f *folder) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -179,12 +192,10 @@ func (r *report) print(ctx context.Context, w io.Writer, h *host, f *folder) err
 	fmt.Fprintf(w, "freshness  decision to commit: p50 %d ms, p99 %d ms\n", r.Freshness.P50, r.Freshness.P99)
 	fmt.Fprintf(w, "lake       %d files, %.1f MB of Parquet, %d snapshots, %d records rejected\n", r.Files, float64(r.Bytes)/1e6, r.Snapshots, r.Rejected)
 	fmt.Fprintf(w, "search     %d card numbers, in every encoding, in %d files of %.0f MB: %d found\n", r.PANsSearched, r.SearchedFiles, float64(r.SearchedBytes)/1e6, r.PANFindings)
-	for i, line := range r.findings {
-		if i == 10 {
-			fmt.Fprintf(w, "           … and %d more\n", len(r.findings)-i)
-			break
-		}
-		fmt.Fprintln(w, "           "+line)
+	list(w, r.findings)
+	if r.Unexpected > 0 || r.Differ > 0 {
+		fmt.Fprintf(w, "wrong      %d rows of events that were never sent, %d that say something else than the networks know\n", r.Unexpected, r.Differ)
+		list(w, r.wrong)
 	}
 	gateway, parser := h.gateway()
 	defer parser.Close()
