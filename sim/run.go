@@ -275,7 +275,7 @@ type Event struct {
 	ID           cardlake.EventID
 	Tenant       cardlake.Tenant
 	MTI          string
-	Amount       cardlake.Money // as the merchant asked
+	Amount       cardlake.Money // that is asked for, or given back by a reversal
 	ResponseCode string         // DE 39; empty without an answer
 }
 
@@ -291,6 +291,7 @@ func (r *Run) Expected(yield func(Event) bool) {
 			continue
 		}
 		e := Event{Number: i, ID: m.EventID(), Tenant: m.Tenant, MTI: m.MTI, Amount: m.Amount}
+		e.Amount.Minor -= m.keepOf // a partial reversal leaves the rest
 		r.mu.Lock()
 		if code, ok := r.answers.of(i); ok {
 			e.ResponseCode = string(code[:])
