@@ -19,13 +19,13 @@ import (
 	"text/tabwriter"
 )
 
-// group is one package's benchmarks. Reference maps a benchmark to the one it is compared
-// with, by the metric Unit, of which more is better if Rate.
+// group is one package's benchmarks, and which of them are compared.
 type group struct {
 	pkg   string
 	pairs []pair
 }
 
+// pair compares a benchmark with its reference by a unit, of which more is better if rate.
 type pair struct {
 	bench, reference, unit string
 	rate                   bool
@@ -42,10 +42,10 @@ var groups = []group{
 	{"./sim", nil},
 	{".", nil},
 	{"./writers/objects", nil},
-	{"./writers", []pair{{"Writer", "ReferencePqarrow", "rows/cpu-s", true}, {"Writer", "ReferenceParquetGo", "rows/cpu-s", true}}},
+	{"./writers", []pair{{"Writer/50000", "ReferencePqarrow", "rows/cpu-s", true}, {"Writer/50000", "ReferenceParquetGo", "rows/cpu-s", true}}},
 	{"./catalog/iceberg", nil},
 	{"./ingest/kafka", []pair{{"KafkaToCommitted", "ReferenceConsume", "tx/cpu-s", true}}},
-	{"./queries/embedded", []pair{{"Query/gateway", "Query/duckdb", "ns/op", false}}},
+	{"./queries/embedded", []pair{{"Query/gateway", "Query/reference=duckdb-new", "ns/op", false}}},
 	{"./cmd/cardlake", nil},
 }
 
