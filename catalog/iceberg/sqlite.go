@@ -9,8 +9,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // also the driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/cardlake/cardlake"
 )
@@ -37,15 +39,18 @@ CREATE TABLE IF NOT EXISTS iceberg_namespace_properties (
 	PRIMARY KEY (catalog_name, namespace, property_key)
 );`
 
+// busyTimeout is how long a writer waits for another one.
+const busyTimeout = 10 * time.Second
+
 // openSQLite opens the file in write-ahead mode, in which readers and the one writer do not
 // block each other, and with synchronous=FULL, in which a commit is on the disk when it
-// returns. A writer waits up to ten seconds for another one.
+// returns. A writer waits up to busyTimeout for another one.
 func openSQLite(ctx context.Context, path string, readOnly bool) (_ *sql.DB, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
-	query := url.Values{"_pragma": {"busy_timeout(10000)"}}
+	query := url.Values{"_pragma": {fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds())}}
 	if readOnly {
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("no catalog at %s: %w", path, fs.ErrNotExist)
@@ -68,13 +73,30 @@ func openSQLite(ctx context.Context, path string, readOnly bool) (_ *sql.DB, err
 	if readOnly {
 		_, err = db.ExecContext(ctx, "SELECT count(*) FROM sqlite_schema")
 	} else {
-		_, err = db.ExecContext(ctx, layout)
+		err = createTables(ctx, db)
 	}
 	if err != nil {
 		db.Close()
 		return nil, fmt.Errorf("catalog %s: %w", path, err)
 	}
 	return db, nil
+}
+
+// createTables makes the tables when absent. Turning a new file to write-ahead mode beside
+// another process that does the same fails at once with SQLITE_BUSY, whatever busy_timeout
+// says, because waiting could deadlock; so it is tried again for as long.
+func createTables(ctx context.Context, db *sql.DB) error {
+	for deadline := time.Now().Add(busyTimeout); ; {
+		_, err := db.ExecContext(ctx, layout)
+		if busy := new(sqlite.Error); !errors.As(err, &busy) || busy.Code()&0xff != sqlite3.SQLITE_BUSY || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // createFile creates the file and its folder when absent and makes the new name durable.
