@@ -63,7 +63,7 @@ func (w *Worker) rejectedRange() (from, to cardlake.Positions) {
 	return from, to
 }
 
-// commit writes the files and appends them with the positions from..w.next. done is false
+// commit writes the files and appends them with the positions from..to. done is false
 // when the table has moved: then the window was dropped and reading begins again at the
 // table's positions.
 func (w *Worker) commit(ctx context.Context, table Table, from, to cardlake.Positions, write func() ([]cardlake.DataFile, error)) (done bool, err error) {

@@ -172,7 +172,7 @@ func (w *worker) end(t testing.TB) {
 	}
 }
 
-// wait polls until ok or half a minute has gone.
+// wait polls until ok or a minute has gone.
 func wait(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
