@@ -2,6 +2,7 @@ package cardlake
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -30,9 +31,20 @@ func (p Position) String() string {
 	return p.StreamPartition.String() + ":" + strconv.FormatInt(p.Offset, 10)
 }
 
-// Positions maps each stream partition to the offset of the next record to read. A
-// partition that is absent has not been read at all.
-type Positions map[StreamPartition]int64
+// Offset is how far a partition has been read. Offsets of one partition are compared by
+// Next; the Mark of two equal ones is the same.
+type Offset struct {
+	// Next numbers the next record: Kafka's offset; on Kinesis, how many records the shard
+	// had before it.
+	Next int64
+	// Mark is what the source needs beside the number to go on from here: on Kinesis the last
+	// record's sequence number, or the end of the shard. Empty on Kafka.
+	Mark string
+}
+
+// Positions maps each stream partition to where its next record begins. A partition that is
+// absent has not been read at all.
+type Positions map[StreamPartition]Offset
 
 // Clone returns an independent copy.
 func (p Positions) Clone() Positions { return maps.Clone(p) }
@@ -66,7 +78,7 @@ func (p Positions) String() string {
 		if i > 0 {
 			b.WriteByte(' ')
 		}
-		fmt.Fprintf(&b, "%s:%d", sp, p[sp])
+		fmt.Fprintf(&b, "%s:%d", sp, p[sp].Next)
 	}
 	return b.String()
 }
@@ -80,24 +92,54 @@ func (p Positions) sorted() []StreamPartition {
 	})
 }
 
+// offsetText is an offset in JSON: the number alone, or an array of number and mark.
+type offsetText Offset
+
+func (o offsetText) MarshalJSON() ([]byte, error) {
+	if o.Mark == "" {
+		return strconv.AppendInt(nil, o.Next, 10), nil
+	}
+	return json.Marshal([2]any{o.Next, o.Mark})
+}
+
+func (o *offsetText) UnmarshalJSON(text []byte) error {
+	if len(text) == 0 || text[0] != '[' {
+		return json.Unmarshal(text, &o.Next)
+	}
+	var pair []json.RawMessage
+	if err := json.Unmarshal(text, &pair); err != nil {
+		return err
+	}
+	if len(pair) != 2 {
+		return fmt.Errorf("an offset has %d parts", len(pair))
+	}
+	if err := json.Unmarshal(pair[1], &o.Mark); err != nil {
+		return err
+	}
+	if o.Mark == "" {
+		return errors.New("an offset has an empty mark")
+	}
+	return json.Unmarshal(pair[0], &o.Next)
+}
+
 // MarshalText writes the positions as a JSON object of stream to partition to offset, keys
-// in order: the form kept in a snapshot's summary.
+// in order: the form kept in a snapshot's summary. An offset with a mark is the array of both.
 func (p Positions) MarshalText() ([]byte, error) {
-	byStream := map[string]map[string]int64{}
+	byStream := map[string]map[string]offsetText{}
 	for sp, off := range p {
 		m := byStream[sp.Stream]
 		if m == nil {
-			m = map[string]int64{}
+			m = map[string]offsetText{}
 			byStream[sp.Stream] = m
 		}
-		m[strconv.Itoa(int(sp.Partition))] = off
+		m[strconv.Itoa(int(sp.Partition))] = offsetText(off)
 	}
 	return json.Marshal(byStream)
 }
 
 // UnmarshalText reads what MarshalText wrote.
 func (p *Positions) UnmarshalText(text []byte) error {
-	var byStream map[string]map[string]int64
+	var byStream map[string]map[string]offsetText
 	if err := json.Unmarshal(text, &byStream); err != nil {
 		return fmt.Errorf("positions: %w", err)
 	}
@@ -105,10 +147,10 @@ func (p *Positions) UnmarshalText(text []byte) error {
 	for stream, parts := range byStream {
 		for part, off := range parts {
 			n, err := strconv.ParseInt(part, 10, 32)
-			if err != nil || n < 0 || off < 0 {
-				return fmt.Errorf("positions: stream %q has partition %q at offset %d", stream, part, off)
+			if err != nil || n < 0 || off.Next < 0 {
+				return fmt.Errorf("positions: stream %q has partition %q at offset %d", stream, part, off.Next)
 			}
-			out[StreamPartition{stream, int32(n)}] = off
+			out[StreamPartition{stream, int32(n)}] = Offset(off)
 		}
 	}
 	*p = out

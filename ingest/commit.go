@@ -58,7 +58,10 @@ func (w *Worker) flush(ctx context.Context) error {
 func (w *Worker) rejectedRange() (from, to cardlake.Positions) {
 	from, to = cardlake.Positions{}, cardlake.Positions{}
 	for p, next := range w.next {
-		from[p], to[p] = w.rejectedTo[p], max(w.rejectedTo[p], next)
+		from[p], to[p] = w.rejectedTo[p], w.rejectedTo[p]
+		if next.Next > to[p].Next || next.Next == to[p].Next && next.Mark != "" {
+			to[p] = next
+		}
 	}
 	return from, to
 }

@@ -243,8 +243,8 @@ func (m *memTable) Append(_ context.Context, a catalog.Append) (catalog.Snapshot
 		return catalog.Snapshot{}, catalog.ErrConflict
 	}
 	for p, to := range a.To {
-		if to < a.From[p] {
-			return catalog.Snapshot{}, fmt.Errorf("positions of %s go from %d to %d", p, a.From[p], to)
+		if to.Next < a.From[p].Next {
+			return catalog.Snapshot{}, fmt.Errorf("positions of %s go from %d to %d", p, a.From[p].Next, to.Next)
 		}
 	}
 	if !m.positions.Holds(a.From) {
@@ -340,7 +340,7 @@ func (s *memStream) ends() cardlake.Positions {
 	defer s.mu.Unlock()
 	out := cardlake.Positions{}
 	for p, values := range s.parts {
-		out[place(p)] = int64(len(values))
+		out[place(p)] = cardlake.Offset{Next: int64(len(values))}
 	}
 	return out
 }
@@ -360,7 +360,7 @@ func (s *memSource) Run(ctx context.Context, a ingest.Assignee) error {
 		return err
 	}
 	for _, p := range parts {
-		at[p] += 0 // one that the table does not know begins at 0
+		at[p] = at[p] // one that the table does not know begins at 0
 	}
 	s.mu.Lock()
 	s.at, s.assignee = at, a
@@ -385,12 +385,12 @@ func (s *memSource) Poll(ctx context.Context) ([]ingest.Record, error) {
 		s.stream.mu.Lock()
 		for p := range s.stream.parts {
 			at, ok := s.at[place(p)]
-			for ok && at < int64(len(s.stream.parts[p])) && len(out) < 10 {
+			for ok && at.Next < int64(len(s.stream.parts[p])) && len(out) < 10 {
 				out = append(out, ingest.Record{
-					Position: cardlake.Position{StreamPartition: place(p), Offset: at},
-					Time:     now, Key: []byte("key"), Value: s.stream.parts[p][at],
+					Position: cardlake.Position{StreamPartition: place(p), Offset: at.Next},
+					Time:     now, Key: []byte("key"), Value: s.stream.parts[p][at.Next],
 				})
-				at++
+				at.Next++
 			}
 			if ok {
 				s.at[place(p)] = at

@@ -185,12 +185,12 @@ func TestRewindDuringPollLeavesNoGap(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
-	for end := time.Now().Add(5 * time.Second); l.transactions.at()[place(0)] < 20 && time.Now().Before(end); {
+	for end := time.Now().Add(5 * time.Second); l.transactions.at()[place(0)].Next < 20 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	cancel()
 	<-done
-	if at := l.transactions.at(); at[place(0)] != 20 {
+	if at := l.transactions.at(); at[place(0)].Next != 20 {
 		t.Fatalf("table at %v", at)
 	}
 	rows := l.rows()

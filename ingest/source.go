@@ -11,12 +11,17 @@ import (
 // the next Poll.
 type Record struct {
 	Position cardlake.Position
-	Time     time.Time // the producer's time stamp
-	Key      []byte
-	Value    []byte
+	// Mark is that of the offset after the record (cardlake.Offset).
+	Mark string
+	// End says that this is no record: its partition has none at this position and will never
+	// have one, because it was split or merged.
+	End   bool
+	Time  time.Time // the producer's time stamp
+	Key   []byte
+	Value []byte
 }
 
-// Source is a partitioned stream. ingest/kafka implements it.
+// Source is a partitioned stream. ingest/kafka and ingest/kinesis implement it.
 type Source interface {
 	// Run joins the stream and tells a what is assigned, until ctx ends; then it gives its
 	// partitions back, which calls a.Revoked, and closes. Poll, Seek and Commit are called
@@ -28,7 +33,8 @@ type Source interface {
 	Poll(ctx context.Context) ([]Record, error)
 	// Seek makes the next Poll begin at the positions, for partitions that are assigned.
 	Seek(cardlake.Positions)
-	// Commit publishes the positions for lag monitors; nothing else reads them.
+	// Commit tells the source what the table holds: for lag monitors, and to go on behind
+	// partitions that have ended. Where reading begins is never taken from it.
 	Commit(ctx context.Context, p cardlake.Positions) error
 }
 

@@ -237,11 +237,11 @@ func (w *Worker) untilDue() (due time.Duration, rewinds int) {
 // The only error is ctx's end, while a key service is away; then nothing was taken.
 func (w *Worker) take(ctx context.Context, r *Record) error {
 	next, owned := w.next[r.Position.StreamPartition]
-	if !owned || r.Position.Offset < next {
+	if !owned || r.Position.Offset < next.Next {
 		return nil // of a partition that was given back, or before a Seek
 	}
 	now := w.cfg.Now()
-	if w.kept[r.Position] {
+	if r.End || w.kept[r.Position] {
 		w.advance(r, now)
 		return nil
 	}
@@ -270,8 +270,12 @@ func (w *Worker) take(ctx context.Context, r *Record) error {
 
 // advance counts the record as taken into the window.
 func (w *Worker) advance(r *Record, now time.Time) {
-	w.stats.records.Add(1)
-	w.next[r.Position.StreamPartition] = r.Position.Offset + 1
+	next := cardlake.Offset{Next: r.Position.Offset, Mark: r.Mark}
+	if !r.End {
+		w.stats.records.Add(1)
+		next.Next++
+	}
+	w.next[r.Position.StreamPartition] = next
 	if w.opened.IsZero() {
 		w.opened = now
 	}
@@ -381,12 +385,12 @@ func (w *Worker) load(ctx context.Context, parts []cardlake.StreamPartition) (ca
 		if at, ok := positions[p]; ok {
 			known[p] = at
 		}
-		isAhead = isAhead || rejected[p] > positions[p]
+		isAhead = isAhead || rejected[p].Next > positions[p].Next
 	}
 	kept := map[cardlake.Position]bool{}
 	if isAhead {
 		err := w.Kept(ctx, func(p cardlake.Position) {
-			if p.Offset >= positions[p.StreamPartition] {
+			if p.Offset >= positions[p.StreamPartition].Next {
 				kept[p] = true
 			}
 		})

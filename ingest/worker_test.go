@@ -74,7 +74,7 @@ func TestRestartGoesOnFromTheTable(t *testing.T) {
 	for !l.caughtUp() {
 		left := int64(events)
 		for _, at := range l.transactions.at() {
-			left -= at
+			left -= at.Next
 		}
 		w := l.worker(ingest.Config{WindowRows: 15, WindowAge: time.Hour})
 		l.runUntil(w, func() bool { return w.Stats().Records >= min(20, left) })

@@ -40,7 +40,7 @@ func (r register) Lookup(name cardlake.Tenant) (catalog.TenantRecord, error) {
 var tenants = register{"acme": "aaaaaaaaaaaaaaaa", "bolt": "bbbbbbbbbbbbbbbb", "crux": "cccccccccccccccc"}
 
 func at(offset int64) cardlake.Positions {
-	return cardlake.Positions{{Stream: "cards", Partition: 0}: offset}
+	return cardlake.Positions{{Stream: "cards", Partition: 0}: {Next: offset}}
 }
 
 func newStore(t testing.TB) *objects.Sealed {

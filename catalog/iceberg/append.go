@@ -112,8 +112,8 @@ func check(a catalog.Append) error {
 		return errors.New("nothing to append: no file and no position")
 	}
 	for sp, to := range a.To {
-		if sp.Stream == "" || sp.Partition < 0 || to < a.From[sp] || a.From[sp] < 0 {
-			return fmt.Errorf("positions of %s go from %d to %d", sp, a.From[sp], to)
+		if sp.Stream == "" || sp.Partition < 0 || to.Next < a.From[sp].Next || a.From[sp].Next < 0 {
+			return fmt.Errorf("positions of %s go from %d to %d", sp, a.From[sp].Next, to.Next)
 		}
 	}
 	return nil
@@ -123,7 +123,7 @@ func check(a catalog.Append) error {
 // it moves. A partition that From does not name begins at 0.
 func fence(have cardlake.Positions, a catalog.Append) error {
 	moved := func(sp cardlake.StreamPartition) error {
-		return fmt.Errorf("%w: %s is at %d, the append begins at %d", catalog.ErrConflict, sp, have[sp], a.From[sp])
+		return fmt.Errorf("%w: %s is at %d, the append begins at %d", catalog.ErrConflict, sp, have[sp].Next, a.From[sp].Next)
 	}
 	for sp, from := range a.From {
 		if have[sp] != from {

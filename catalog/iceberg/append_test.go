@@ -24,7 +24,7 @@ func rangeAppend(partition int32, from, to int64) catalog.Append {
 			Name:   fmt.Sprintf("data/transactions/%d/%d-%d-%s.parquet", partition, from, to, appendID()[:8]),
 			Tenant: "acme", Day: cardlake.DayOf(noon), Rows: to - from, Bytes: 10, MinTime: noon, MaxTime: noon,
 		}},
-		From: cardlake.Positions{sp: from}, To: cardlake.Positions{sp: to},
+		From: cardlake.Positions{sp: {Next: from}}, To: cardlake.Positions{sp: {Next: to}},
 	}
 }
 
@@ -58,7 +58,7 @@ func checkExactlyOnce(t *testing.T, db string, store *memoryStore) {
 			}
 			next = s.to
 		}
-		if at := positions[cardlake.StreamPartition{Stream: "s", Partition: p}]; at != next {
+		if at := positions[cardlake.StreamPartition{Stream: "s", Partition: p}].Next; at != next {
 			t.Errorf("partition %d: the position is %d, the files end at %d", p, at, next)
 		}
 	}
@@ -87,7 +87,7 @@ func TestConcurrentAppendsLandOnce(t *testing.T) {
 				}
 				var open []int32
 				for p := range int32(partitions) {
-					if at[cardlake.StreamPartition{Stream: "s", Partition: p}] < end {
+					if at[cardlake.StreamPartition{Stream: "s", Partition: p}].Next < end {
 						open = append(open, p)
 					}
 				}
@@ -95,7 +95,7 @@ func TestConcurrentAppendsLandOnce(t *testing.T) {
 					return
 				}
 				p := open[random.IntN(len(open))]
-				from := at[cardlake.StreamPartition{Stream: "s", Partition: p}]
+				from := at[cardlake.StreamPartition{Stream: "s", Partition: p}].Next
 				_, err = tbl.Append(t.Context(), rangeAppend(p, from, min(end, from+1+random.Int64N(5))))
 				if err != nil && !errors.Is(err, catalog.ErrConflict) {
 					t.Error(err)
@@ -143,9 +143,9 @@ func TestFencing(t *testing.T) {
 		"behind":           rangeAppend(0, 0, 20),
 		"ahead":            rangeAppend(0, 20, 30),
 		"unknown, not 0":   rangeAppend(7, 5, 10),
-		"only in To":       {To: cardlake.Positions{sp(0): 20}},
-		"one of two moved": {From: cardlake.Positions{sp(0): 10, sp(1): 0}, To: cardlake.Positions{sp(0): 20, sp(1): 5}},
-		"asserted only":    {From: cardlake.Positions{sp(1): 30}, To: cardlake.Positions{sp(2): 5}},
+		"only in To":       {To: cardlake.Positions{sp(0): {Next: 20}}},
+		"one of two moved": {From: cardlake.Positions{sp(0): {Next: 10}, sp(1): {Next: 0}}, To: cardlake.Positions{sp(0): {Next: 20}, sp(1): {Next: 5}}},
+		"asserted only":    {From: cardlake.Positions{sp(1): {Next: 30}}, To: cardlake.Positions{sp(2): {Next: 5}}},
 	}
 	tbl, store, _ := newTable(t, cardlake.Transactions)
 	mustAppend(t, tbl, rangeAppend(0, 0, 10))
@@ -172,7 +172,7 @@ func TestMalformedAppends(t *testing.T) {
 	tests := map[string]func(*catalog.Append){
 		"nothing":         func(a *catalog.Append) { *a = catalog.Append{} },
 		"backwards":       func(a *catalog.Append) { a.From, a.To = a.To, cardlake.Positions{} },
-		"no stream":       func(a *catalog.Append) { a.To[cardlake.StreamPartition{}] = 5 },
+		"no stream":       func(a *catalog.Append) { a.To[cardlake.StreamPartition{}] = cardlake.Offset{Next: 5} },
 		"no name":         func(a *catalog.Append) { a.Files[0].Name = "" },
 		"no rows":         func(a *catalog.Append) { a.Files[0].Rows = 0 },
 		"no bytes":        func(a *catalog.Append) { a.Files[0].Bytes = 0 },
@@ -190,7 +190,7 @@ func TestMalformedAppends(t *testing.T) {
 			a := rangeAppend(0, 0, 10)
 			alter(&a)
 			if name == "backwards" {
-				a.To = cardlake.Positions{{Stream: "s"}: 3}
+				a.To = cardlake.Positions{{Stream: "s"}: {Next: 3}}
 			}
 			_, err := tbl.Append(t.Context(), a)
 			if err == nil || errors.Is(err, catalog.ErrConflict) || errors.Is(err, catalog.ErrUnknown) {
@@ -311,7 +311,7 @@ func TestFailuresAtTheSwap(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if at := s.Positions[cardlake.StreamPartition{Stream: "s"}]; at != 20 || s.Files != 2 {
+		if at := s.Positions[cardlake.StreamPartition{Stream: "s"}].Next; at != 20 || s.Files != 2 {
 			t.Errorf("the snapshot is %+v", s)
 		}
 		checkExactlyOnce(t, db, store)

@@ -90,7 +90,7 @@ func window(n, tenants int) catalog.Append {
 	a := catalog.Append{From: cardlake.Positions{}, To: cardlake.Positions{}}
 	for p := range int32(12) {
 		sp := cardlake.StreamPartition{Stream: "cards.decisions", Partition: p}
-		a.From[sp], a.To[sp] = int64(n)*1000, int64(n+1)*1000
+		a.From[sp], a.To[sp] = cardlake.Offset{Next: int64(n) * 1000}, cardlake.Offset{Next: int64(n+1) * 1000}
 	}
 	for i := range tenants {
 		at := noon + int64(n)*1_000_000

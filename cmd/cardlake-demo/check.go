@@ -220,8 +220,8 @@ func commitTimes(snapshots []catalog.Snapshot) commitLog {
 			s.CommittedAt = time.Time{}
 		}
 		for p, next := range s.Positions {
-			if l := log[p]; len(l) == 0 || l[len(l)-1].next < next {
-				log[p] = append(l, reached{next, s.CommittedAt})
+			if l := log[p]; len(l) == 0 || l[len(l)-1].next < next.Next {
+				log[p] = append(l, reached{next.Next, s.CommittedAt})
 			}
 		}
 	}

@@ -206,7 +206,7 @@ func (h *host) lag(ctx context.Context) (int64, error) {
 		if _, ok := committed[p]; ok {
 			owned++
 		}
-		lag += max(o.Offset-committed[p], 0)
+		lag += max(o.Offset-committed[p].Next, 0)
 	})
 	if owned < partitions {
 		return max(lag, 1), nil // the worker has not joined yet

@@ -84,7 +84,7 @@ func makeLake(ctx context.Context, dir home.Dir, files, rows int) error {
 	if files == 0 {
 		return nil
 	}
-	to := cardlake.Positions{{Stream: "transactions"}: int64(files * rows)}
+	to := cardlake.Positions{{Stream: "transactions"}: {Next: int64(files * rows)}}
 	_, err = table.Append(ctx, catalog.Append{Files: all, To: to})
 	return err
 }

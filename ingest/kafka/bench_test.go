@@ -85,7 +85,7 @@ func BenchmarkKafkaToCommitted(b *testing.B) {
 		wait(b, "all events are committed", func() bool {
 			var n int64
 			for _, at := range w.Committed() {
-				n += at
+				n += at.Next
 			}
 			return n == benchEvents
 		})

@@ -123,7 +123,7 @@ func assign(a ingest.Assignee, offsets map[string]map[int32]kgo.Offset) (map[str
 	}
 	for _, p := range parts {
 		if at, ok := positions[p]; ok {
-			offsets[p.Stream][p.Partition] = kgo.NewOffset().At(at)
+			offsets[p.Stream][p.Partition] = kgo.NewOffset().At(at.Next)
 		} else {
 			offsets[p.Stream][p.Partition] = kgo.NewOffset().AtStart()
 		}
@@ -156,7 +156,7 @@ func (s *Source) Poll(ctx context.Context) ([]ingest.Record, error) {
 			if offsets[p.Stream] == nil {
 				offsets[p.Stream] = map[int32]kgo.EpochOffset{}
 			}
-			offsets[p.Stream][p.Partition] = kgo.EpochOffset{Epoch: -1, Offset: offset}
+			offsets[p.Stream][p.Partition] = kgo.EpochOffset{Epoch: -1, Offset: offset.Next}
 		}
 		s.client.SetOffsets(offsets)
 	}
@@ -204,7 +204,7 @@ func (s *Source) Commit(ctx context.Context, p cardlake.Positions) error {
 		if offsets[sp.Stream] == nil {
 			offsets[sp.Stream] = map[int32]kgo.EpochOffset{}
 		}
-		offsets[sp.Stream][sp.Partition] = kgo.EpochOffset{Epoch: -1, Offset: offset}
+		offsets[sp.Stream][sp.Partition] = kgo.EpochOffset{Epoch: -1, Offset: offset.Next}
 	}
 	var commitErr error
 	s.client.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, _ *kmsg.OffsetCommitResponse, err error) {

@@ -248,7 +248,7 @@ func TestWorkersComeAndGo(t *testing.T) {
 	wait(t, "all events are in the table", func() bool {
 		var n int64
 		for _, at := range cardlake.Positions(b.Committed()).Merge(c.Committed()) {
-			n += at
+			n += at.Next
 		}
 		return n >= 3000
 	})
@@ -347,7 +347,7 @@ func TestConflictInARebalanceLosesNothing(t *testing.T) {
 	wait(t, "c is at the end", func() bool {
 		var n int64
 		for _, at := range c.Committed() {
-			n += at
+			n += at.Next
 		}
 		return n >= 800
 	})
