@@ -6,20 +6,20 @@ import (
 	"github.com/cardlake/cardlake"
 )
 
-// window remembers the event ids of the last stretch of event time, so that a repeated
+// dedup remembers the event ids of the last stretch of event time, so that a repeated
 // event is dropped. It holds two generations: when the newest event is a window's length
 // past the young generation's first, the young becomes the old and the old is forgotten. So
 // an id is remembered for at least one window and at most two.
-type window struct {
+type dedup struct {
 	length     int64 // microseconds of event time
 	young, old idSet
 	start      int64 // event time at which young began
 }
 
-func newWindow(length int64) *window { return &window{length: length} }
+func newDedup(length int64) *dedup { return &dedup{length: length} }
 
 // add remembers the id and reports whether it was new.
-func (w *window) add(id cardlake.EventID, eventTime int64) bool {
+func (w *dedup) add(id cardlake.EventID, eventTime int64) bool {
 	if w.old.has(id) {
 		return false
 	}
@@ -37,13 +37,13 @@ func (w *window) add(id cardlake.EventID, eventTime int64) bool {
 	return true
 }
 
-func (w *window) reset() {
+func (w *dedup) reset() {
 	w.young.reset()
 	w.old.reset()
 	w.start = 0
 }
 
-func (w *window) len() int { return w.young.n + w.old.n }
+func (w *dedup) len() int { return w.young.n + w.old.n }
 
 // idSet is a set of event ids in one open-addressed table of 16 bytes a slot. Event ids are
 // uniform, so eight of their bytes are the hash. The zero id marks a free slot; no event has

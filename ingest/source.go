@@ -34,7 +34,8 @@ type Source interface {
 	// Seek makes the next Poll begin at the positions, for partitions that are assigned.
 	Seek(cardlake.Positions)
 	// Commit tells the source what the table holds: for lag monitors, and to go on behind
-	// partitions that have ended. Where reading begins is never taken from it.
+	// partitions that have ended. Where reading begins is never taken from it. It may be called
+	// while another goroutine is in Poll, and while one is in a call of the Assignee.
 	Commit(ctx context.Context, p cardlake.Positions) error
 }
 

@@ -31,10 +31,10 @@ type Stats struct {
 var reasons = [...]string{"undecodable", "unknown_schema", "unknown_tenant", "unopenable", "invalid_field"}
 
 type stats struct {
-	records, rows, duplicates, late, outOfOrder                            atomic.Int64
-	commits, conflicts, unknown                                            atomic.Int64
-	appendErrors, putErrors, pollErrors, keyRetries, lastCommit, watermark atomic.Int64
-	rejected                                                               [len(reasons)]atomic.Int64
+	records, rows, duplicates, late, outOfOrder                                      atomic.Int64
+	commits, conflicts, unknown                                                      atomic.Int64
+	appendErrors, putErrors, pollErrors, keyRetries, lastCommit, watermark, lastPoll atomic.Int64
+	rejected                                                                         [len(reasons)]atomic.Int64
 }
 
 func (s *stats) reject(reason string) {

@@ -32,9 +32,11 @@ func BenchmarkWriter(b *testing.B) {
 	for _, rows := range []int{500, benchRows} {
 		b.Run(fmt.Sprint(rows), func(b *testing.B) {
 			s, txs := newStore(b), writerstest.New(1).Take(rows)
-			w := writers.New(s, tenants, writers.Config{Parallel: 1})
+			writer := writers.New(s, tenants, writers.Config{Parallel: 1})
 			offset := int64(0)
 			measure(b, rows, func() int64 {
+				w := writer.Open()
+				defer w.Release()
 				add(b, w, txs...)
 				files, err := w.Flush(b.Context(), at(offset), at(offset+1))
 				if err != nil || len(files) != 1 {

@@ -47,7 +47,7 @@ func newStore(t testing.TB) *objects.Sealed {
 	return objects.NewSealed(t.TempDir(), objectstest.NewKeys(), objects.SealedConfig{})
 }
 
-func add(t testing.TB, w *writers.Writer, txs ...*cardlake.Transaction) {
+func add(t testing.TB, w *writers.Window, txs ...*cardlake.Transaction) {
 	t.Helper()
 	for _, tx := range txs {
 		if err := w.Add(tx); err != nil {
@@ -121,7 +121,8 @@ func names(t testing.TB, s objects.Store) (names []string) {
 // Every row lands in one file of its tenant and day, once.
 func TestFlush(t *testing.T) {
 	s, txs := newStore(t), mixed(3000)
-	w := writers.New(s, tenants, writers.Config{})
+	writer := writers.New(s, tenants, writers.Config{})
+	w := writer.Open()
 	add(t, w, txs...)
 	if w.Rows() != 3000 || w.Bytes() < 3000*100 {
 		t.Errorf("%d rows, %d bytes", w.Rows(), w.Bytes())
@@ -148,9 +149,11 @@ func TestFlush(t *testing.T) {
 	if !slices.Equal(allEvents(t, s, files), wanted(txs)) {
 		t.Error("the files do not hold the rows that were added")
 	}
-	if w.Rows() != 0 || w.Bytes() != 0 {
-		t.Errorf("after Flush: %d rows, %d bytes", w.Rows(), w.Bytes())
+	if w.Rows() != 3000 {
+		t.Errorf("after Flush: %d rows", w.Rows())
 	}
+	w.Release()
+	w = writer.Open()
 	if files, err := w.Flush(t.Context(), at(3000), at(3010)); len(files) != 0 || err != nil {
 		t.Errorf("Flush of nothing: %v, %v", files, err)
 	}
@@ -171,7 +174,7 @@ func TestFlush(t *testing.T) {
 func TestFlushEncryptsForTenant(t *testing.T) {
 	provider := objectstest.NewKeys()
 	s := objects.NewSealed(t.TempDir(), provider, objects.SealedConfig{})
-	w := writers.New(s, tenants, writers.Config{})
+	w := writers.New(s, tenants, writers.Config{}).Open()
 	add(t, w, mixed(300)...)
 	files, err := w.Flush(t.Context(), at(0), at(1))
 	if err != nil {
@@ -192,7 +195,7 @@ func TestFlushTakesNextAttempt(t *testing.T) {
 	s, txs := newStore(t), writerstest.New(2).Take(100)
 	var all []cardlake.DataFile
 	for attempt := range 3 {
-		w := writers.New(s, tenants, writers.Config{})
+		w := writers.New(s, tenants, writers.Config{}).Open()
 		add(t, w, txs[:10+attempt]...)
 		files, err := w.Flush(t.Context(), at(0), at(10))
 		if err != nil || len(files) != 1 || !strings.HasSuffix(files[0].Name, fmt.Sprintf("-%d.parquet", attempt)) {
@@ -208,7 +211,7 @@ func TestFlushTakesNextAttempt(t *testing.T) {
 }
 
 func TestAddUnknownTenant(t *testing.T) {
-	w := writers.New(newStore(t), tenants, writers.Config{})
+	w := writers.New(newStore(t), tenants, writers.Config{}).Open()
 	tx := *writerstest.Bare()
 	tx.Tenant = "nobody"
 	if err := w.Add(&tx); !errors.Is(err, catalog.ErrNoTenant) || w.Rows() != 0 || w.Bytes() != 0 {
@@ -226,7 +229,7 @@ func TestAddUnknownTenant(t *testing.T) {
 // A tenant's name that lies in memory that is reused names the file all the same.
 func TestAddCopiesTenant(t *testing.T) {
 	s := newStore(t)
-	w := writers.New(s, tenants, writers.Config{})
+	w := writers.New(s, tenants, writers.Config{}).Open()
 	memory, tx := []byte("acme"), writerstest.Bare()
 	tx.Tenant = cardlake.Tenant(unsafe.String(&memory[0], 4))
 	add(t, w, tx)
@@ -238,18 +241,52 @@ func TestAddCopiesTenant(t *testing.T) {
 	}
 }
 
-func TestDiscard(t *testing.T) {
+// The rows of a released window are in no later one, although its memory is.
+func TestRelease(t *testing.T) {
 	s, txs := newStore(t), mixed(60)
-	w := writers.New(s, tenants, writers.Config{})
+	writer := writers.New(s, tenants, writers.Config{})
+	w := writer.Open()
 	add(t, w, txs[:30]...)
-	w.Discard()
+	w.Release()
 	if w.Rows() != 0 || w.Bytes() != 0 {
 		t.Errorf("%d rows, %d bytes", w.Rows(), w.Bytes())
 	}
+	w = writer.Open()
 	add(t, w, txs[30:]...)
 	files, err := w.Flush(t.Context(), at(0), at(1))
 	if err != nil || !slices.Equal(allEvents(t, s, files), wanted(txs[30:])) {
-		t.Errorf("after Discard the files hold other rows (%v)", err)
+		t.Errorf("after Release the files hold other rows (%v)", err)
+	}
+}
+
+// Too many open files: the smallest are written before the window closes, a put that fails
+// in between loses nothing, and no row is in two files.
+func TestSpill(t *testing.T) {
+	for _, fail := range []int{0, 1, 2, 3} {
+		s := &faulty{Store: newStore(t), fail: func(put int) bool { return put == fail }}
+		w := writers.New(s, tenants, writers.Config{OpenFiles: 4, Parallel: 1}).Open()
+		txs := mixed(900)
+		for i, tx := range txs {
+			add(t, w, tx)
+			for w.Crowded() {
+				before := w.Bytes()
+				if err := w.Spill(t.Context(), at(0), at(int64(i+1))); err != nil && !errors.Is(err, errFault) {
+					t.Fatal(err)
+				} else if err == nil && w.Bytes() >= before {
+					t.Errorf("%d bytes before Spill, %d after", before, w.Bytes())
+				}
+			}
+		}
+		files, err := w.Flush(t.Context(), at(0), at(900))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(files) <= 9 || w.Rows() != 900 {
+			t.Errorf("%d files, %d rows", len(files), w.Rows())
+		}
+		if !slices.Equal(allEvents(t, s, files), wanted(txs)) {
+			t.Error("the files do not hold the rows that were added, each once")
+		}
 	}
 }
 
@@ -291,7 +328,7 @@ func TestFlushAgainAfterFault(t *testing.T) {
 			t.Run(fmt.Sprint(nth, after), func(t *testing.T) {
 				s := &faulty{Store: newStore(t), fail: func(put int) bool { return put == nth }, after: after}
 				txs := mixed(100)
-				w := writers.New(s, tenants, writers.Config{Parallel: 2 - nth%2})
+				w := writers.New(s, tenants, writers.Config{Parallel: 2 - nth%2}).Open()
 				add(t, w, txs[:90]...)
 				if files, err := w.Flush(t.Context(), at(0), at(90)); !errors.Is(err, errFault) || files != nil {
 					t.Fatalf("Flush: %v, %v", files, err)
@@ -328,7 +365,7 @@ func TestFlushAgainAfterFault(t *testing.T) {
 
 func TestFlushCancelled(t *testing.T) {
 	s := newStore(t)
-	w := writers.New(s, tenants, writers.Config{})
+	w := writers.New(s, tenants, writers.Config{}).Open()
 	add(t, w, mixed(30)...)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -342,10 +379,12 @@ func TestFlushCancelled(t *testing.T) {
 
 // Rows are added without allocation once the writer has seen windows of their size.
 func TestAddAllocates(t *testing.T) {
-	w := writers.New(newStore(t), tenants, writers.Config{})
+	writer := writers.New(newStore(t), tenants, writers.Config{})
 	txs := writerstest.New(3).Take(4000)
+	w := writer.Open()
 	add(t, w, txs...)
-	w.Discard()
+	w.Release()
+	w = writer.Open()
 	add(t, w, txs[:10]...)
 	if n := testing.AllocsPerRun(1, func() { add(t, w, txs[10:1000]...) }); n > 20 {
 		t.Errorf("%.0f allocations for 990 rows", n)
@@ -354,7 +393,7 @@ func TestAddAllocates(t *testing.T) {
 
 func TestRejected(t *testing.T) {
 	s := newStore(t)
-	w := writers.NewRejected(s, writers.Config{})
+	w := writers.NewRejected(s, writers.Config{}).Open()
 	for i := range 10 {
 		r := &cardlake.RejectedRecord{RejectedAt: writerstest.Start + int64(i%2)*86_400_000_000, Reason: "undecodable", RecordTime: 1, Payload: bytes.Repeat([]byte{byte(i)}, 50),
 			Position: cardlake.Position{StreamPartition: cardlake.StreamPartition{Stream: "cards"}, Offset: int64(i)}}

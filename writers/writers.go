@@ -1,14 +1,16 @@
 // Package writers collects rows in memory and writes them as encrypted Parquet files: one
-// for each tenant and day that has rows when a window closes. [Writer] keeps
-// cards.transactions, [Rejected] keeps cards.transactions_rejected.
+// for each tenant and day that has rows when a window closes. [Writer] makes the windows of
+// cards.transactions, [Rejected] those of cards.transactions_rejected, [Totals] those of
+// cards.control_totals.
 //
 // A window is the caller's: it adds rows, then calls Flush with the stream positions that
-// the rows lie between, then commits the files to the catalog. Until the commit the files
-// are objects that no table mentions; those of an abandoned window stay behind for
-// maintenance to remove.
+// the rows lie between, then commits the files to the catalog, then calls Release. Until the
+// commit the files are objects that no table mentions; those of an abandoned window stay
+// behind for maintenance to remove.
 package writers
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -27,10 +29,14 @@ import (
 	"github.com/cardlake/cardlake/writers/parquet"
 )
 
-// Config tunes a [Writer] or [Rejected]. The zero value is right for most uses.
+// Config tunes a [Writer], [Rejected] or [Totals]. The zero value is right for most uses.
 type Config struct {
 	// Parallel is how many files Flush encodes and puts at once, default GOMAXPROCS.
 	Parallel int
+	// OpenFiles is how many tenants' days one window holds in memory, default 1,024. Beyond
+	// it those with the fewest rows are written before the window closes: each costs memory
+	// of its own, and theirs holds the least.
+	OpenFiles int
 	// Parquet tunes the files.
 	Parquet parquet.Config
 }
@@ -48,16 +54,40 @@ type batch interface {
 // on Bytes close a window of few rows for each of very many days.
 const openBytes = 16 << 10
 
-// window is the open batches of one table, by partition.
-type window[B batch] struct {
+// factory makes the windows of one table and keeps what they reuse. It is safe for
+// concurrent use.
+type factory[B batch] struct {
 	table    *cardlake.Table
 	store    objects.Store
-	parallel int
+	cfg      Config
 	encoders sync.Pool // *parquet.Encoder
 	batches  sync.Pool // B, empty; the collector frees those that stay unused
-	open     map[partition]*openFile[B]
-	rows     int
-	bytes    int64
+}
+
+func newFactory[B batch](table *cardlake.Table, store objects.Store, newBatch func() B, cfg Config) *factory[B] {
+	if cfg.Parallel <= 0 {
+		cfg.Parallel = runtime.GOMAXPROCS(0)
+	}
+	if cfg.OpenFiles <= 0 {
+		cfg.OpenFiles = 1024
+	}
+	return &factory[B]{
+		table: table, store: store, cfg: cfg,
+		encoders: sync.Pool{New: func() any { return parquet.NewEncoder(table, cfg.Parquet) }},
+		batches:  sync.Pool{New: func() any { return newBatch() }},
+	}
+}
+
+// window is the open batches of one table, by partition. Rows are added by one goroutine;
+// Views may be called by another, and while Flush runs.
+type window[B batch] struct {
+	*factory[B]
+	open    map[partition]*openFile[B]
+	last    *openFile[B] // that took the newest row
+	lastKey partition
+	spilled []cardlake.DataFile // written before the window closes
+	rows    int
+	bytes   int64
 }
 
 type partition struct {
@@ -70,33 +100,40 @@ type openFile[B batch] struct {
 	batch  B
 	owner  keys.Owner
 	folder string
-
-	// written is the object that an earlier Flush made of the rows as they are, empty if
-	// there is none.
+	// mu keeps Record and View apart, which both look at the whole batch.
+	mu sync.Mutex
+	// written is the object that an earlier Flush made of the rows, nameless if there is none.
 	written cardlake.DataFile
 }
 
-func newWindow[B batch](table *cardlake.Table, store objects.Store, newBatch func() B, cfg Config) window[B] {
-	if cfg.Parallel <= 0 {
-		cfg.Parallel = runtime.GOMAXPROCS(0)
-	}
-	return window[B]{
-		table: table, store: store, parallel: cfg.Parallel,
-		encoders: sync.Pool{New: func() any { return parquet.NewEncoder(table, cfg.Parquet) }},
-		batches:  sync.Pool{New: func() any { return newBatch() }},
-		open:     map[partition]*openFile[B]{},
-	}
+func newWindow[B batch](f *factory[B]) window[B] {
+	return window[B]{factory: f, open: map[partition]*openFile[B]{}}
 }
 
-// Rows returns the number of rows added since the last Flush or Discard.
+// Rows returns the number of rows that were added.
 func (w *window[B]) Rows() int { return w.rows }
 
 // Bytes returns about how much memory they take.
 func (w *window[B]) Bytes() int64 { return w.bytes }
 
-// add appends a row to the partition's batch. place says where a new batch's object goes.
-func (w *window[B]) add(p partition, place func() (keys.Owner, string, error), appendTo func(B) error) error {
+// place says where the object of a new batch goes.
+type place func() (owner keys.Owner, folder string, err error)
+
+// file returns the partition's open batch, and nil if there is none.
+func (w *window[B]) file(p partition) *openFile[B] {
+	if w.last != nil && w.lastKey == p {
+		return w.last
+	}
 	f := w.open[p]
+	if f != nil {
+		w.last, w.lastKey = f, p
+	}
+	return f
+}
+
+// add appends a row to the partition's batch.
+func (w *window[B]) add(p partition, place place, appendTo func(B) error) error {
+	f := w.file(p)
 	isNew := f == nil
 	if isNew {
 		owner, folder, err := place()
@@ -114,7 +151,9 @@ func (w *window[B]) add(p partition, place func() (keys.Owner, string, error), a
 	}
 	if isNew {
 		// The tenant's name may lie in memory that is reused.
-		w.open[partition{cardlake.Tenant(strings.Clone(string(p.tenant))), p.day}] = f
+		p.tenant = cardlake.Tenant(strings.Clone(string(p.tenant)))
+		w.open[p] = f
+		w.last, w.lastKey = f, p
 		w.bytes += openBytes
 	}
 	w.bytes += f.batch.Bytes() - before
@@ -123,19 +162,75 @@ func (w *window[B]) add(p partition, place func() (keys.Owner, string, error), a
 	return nil
 }
 
+// Crowded reports whether the window holds more tenants' days in memory than
+// Config.OpenFiles: time to Spill.
+func (w *window[B]) Crowded() bool { return len(w.open) > w.cfg.OpenFiles }
+
+// Spill writes the quarter of the open batches that have the fewest rows and frees their
+// memory; Flush returns their objects with its own. The window's rows so far lie between the
+// positions from and to. After an error what was not written is still there.
+func (w *window[B]) Spill(ctx context.Context, from, to cardlake.Positions) error {
+	parts := make([]partition, 0, len(w.open))
+	for p := range w.open {
+		parts = append(parts, p)
+	}
+	slices.SortFunc(parts, func(a, b partition) int {
+		return cmp.Or(cmp.Compare(w.open[a].batch.Len(), w.open[b].batch.Len()), a.compare(b))
+	})
+	parts = parts[:(len(parts)+3)/4]
+	err := w.write(ctx, parts, from, to)
+	for _, p := range parts {
+		f := w.open[p]
+		if f.written.Name == "" {
+			continue
+		}
+		w.spilled = append(w.spilled, f.written)
+		w.bytes -= openBytes + f.batch.Bytes()
+		w.free(f)
+		delete(w.open, p)
+	}
+	w.last = nil
+	return err
+}
+
 // Flush writes an object for each partition that has rows and returns them, in order of
-// tenant and day; the window is then empty. The rows lie between the positions from and to.
+// tenant and day. The rows lie between the positions from and to. They stay in memory until
+// Release.
 //
-// After an error the window is as it was, and Flush can be called again: what was put
-// already is put again only if rows were added to it.
+// After an error Flush can be called again: what was put already is not put again.
 func (w *window[B]) Flush(ctx context.Context, from, to cardlake.Positions) ([]cardlake.DataFile, error) {
+	parts := make([]partition, 0, len(w.open))
+	for p := range w.open {
+		parts = append(parts, p)
+	}
+	slices.SortFunc(parts, partition.compare)
+	if err := w.write(ctx, parts, from, to); err != nil {
+		return nil, err
+	}
+	files := slices.Clone(w.spilled)
+	for _, p := range parts {
+		files = append(files, w.open[p].written)
+	}
+	slices.SortStableFunc(files, func(a, b cardlake.DataFile) int {
+		return partition{a.Tenant, a.Day}.compare(partition{b.Tenant, b.Day})
+	})
+	return files, nil
+}
+
+func (p partition) compare(q partition) int {
+	return cmp.Or(strings.Compare(string(p.tenant), string(q.tenant)), cmp.Compare(p.day, q.day))
+}
+
+// write makes the objects of the partitions that have none yet.
+func (w *window[B]) write(ctx context.Context, parts []partition, from, to cardlake.Positions) error {
 	positions, err := fingerprint(from, to)
 	if err != nil {
-		return nil, fmt.Errorf("flush %s: %w", w.table.FullName(), err)
+		return fmt.Errorf("write %s: %w", w.table.FullName(), err)
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(w.parallel)
-	for p, f := range w.open {
+	group.SetLimit(w.cfg.Parallel)
+	for _, p := range parts {
+		f := w.open[p]
 		if f.written.Name != "" {
 			continue
 		}
@@ -143,7 +238,7 @@ func (w *window[B]) Flush(ctx context.Context, from, to cardlake.Positions) ([]c
 			if err := groupCtx.Err(); err != nil {
 				return err
 			}
-			written, err := w.write(groupCtx, p, f, positions)
+			written, err := w.put(groupCtx, p, f, positions)
 			if err == nil {
 				f.written = written
 			}
@@ -151,26 +246,17 @@ func (w *window[B]) Flush(ctx context.Context, from, to cardlake.Positions) ([]c
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return nil, fmt.Errorf("flush %s: %w", w.table.FullName(), err)
+		return fmt.Errorf("write %s: %w", w.table.FullName(), err)
 	}
-	files := make([]cardlake.DataFile, 0, len(w.open))
-	for _, f := range w.open {
-		files = append(files, f.written)
-	}
-	slices.SortFunc(files, func(a, b cardlake.DataFile) int {
-		if c := strings.Compare(string(a.Tenant), string(b.Tenant)); c != 0 {
-			return c
-		}
-		return int(a.Day) - int(b.Day)
-	})
-	w.Discard()
-	return files, nil
+	return nil
 }
 
-// write encodes the batch and puts it under the first name that is free. A name that is taken
+// put encodes the batch and puts it under the first name that is free. A name that is taken
 // belongs to an attempt whose outcome nobody knows any more: it is left alone.
-func (w *window[B]) write(ctx context.Context, p partition, f *openFile[B], positions string) (cardlake.DataFile, error) {
+func (w *window[B]) put(ctx context.Context, p partition, f *openFile[B], positions string) (cardlake.DataFile, error) {
+	f.mu.Lock()
 	record, err := f.batch.Record()
+	f.mu.Unlock()
 	if err != nil {
 		return cardlake.DataFile{}, err
 	}
@@ -191,14 +277,18 @@ func (w *window[B]) write(ctx context.Context, p partition, f *openFile[B], posi
 	}
 }
 
-// Discard drops all rows.
-func (w *window[B]) Discard() {
+// Release drops all rows and gives their memory to later windows. Nobody may hold a View.
+func (w *window[B]) Release() {
 	for _, f := range w.open {
-		f.batch.Reset()
-		w.batches.Put(f.batch)
+		w.free(f)
 	}
-	clear(w.open)
+	w.open, w.last, w.spilled = nil, nil, nil
 	w.rows, w.bytes = 0, 0
+}
+
+func (w *window[B]) free(f *openFile[B]) {
+	f.batch.Reset()
+	w.batches.Put(f.batch)
 }
 
 // fingerprint is 16 letters a to p of the SHA-256 of the positions: the part of an object's
