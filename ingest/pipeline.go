@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/cardlake/cardlake"
 )
@@ -135,6 +136,23 @@ func (p *pipeline) trim() {
 			return
 		}
 	}
+}
+
+// windows returns those in memory, oldest first: committed ones, then those that wait.
+func (p *pipeline) windows() []*window {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Concat(p.recent, p.queue)
+}
+
+// waiting counts the windows that wait for their commit and tells when the first was opened.
+func (p *pipeline) waiting() (n int, opened time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) > 0 {
+		opened = p.queue[0].opened
+	}
+	return len(p.queue), opened
 }
 
 // wakeOnStop calls f when the pipeline stops, or now if it has.

@@ -31,6 +31,7 @@ func (w *Worker) take(ctx context.Context, r *Record, now time.Time) error {
 	state.next = cardlake.Offset{Next: r.Position.Offset, Mark: r.Mark}
 	if !r.End {
 		state.next.Next++
+		state.last = r.Time
 		w.stats.records.Add(1)
 	}
 	return nil

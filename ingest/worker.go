@@ -84,6 +84,9 @@ type Config struct {
 	Dedup time.Duration
 	// LateAfter is how far behind the newest event an event counts as late; default 1 hour.
 	LateAfter time.Duration
+	// StallAfter is how long a poll or a commit may be overdue before the worker is not Ready;
+	// default 1 minute.
+	StallAfter time.Duration
 	// Grace is how long after the end of Run's context the last commits may take; default 30 s.
 	Grace time.Duration
 	// SchemaVersions is wire.DecoderConfig's.
@@ -101,6 +104,7 @@ func (c Config) withDefaults() Config {
 	def(&c.WindowAge, 30*time.Second)
 	def(&c.Dedup, time.Hour)
 	def(&c.LateAfter, time.Hour)
+	def(&c.StallAfter, time.Minute)
 	def(&c.Grace, 30*time.Second)
 	if c.WindowRows == 0 {
 		c.WindowRows = 1_000_000
@@ -162,6 +166,7 @@ type part struct {
 	next cardlake.Offset
 	// newest is the newest event time of its rows taken, in microseconds since the epoch.
 	newest int64
+	last   time.Time // the stream's time stamp of the last record taken
 }
 
 // New returns a worker.

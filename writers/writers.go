@@ -61,7 +61,48 @@ type factory[B batch] struct {
 	store    objects.Store
 	cfg      Config
 	encoders sync.Pool // *parquet.Encoder
-	batches  sync.Pool // B, empty; the collector frees those that stay unused
+	newBatch func() B
+	batches  stock[B]
+}
+
+// stock keeps empty batches with the memory they have grown to: growing anew for each window
+// would cost an eighth of the worker's time. A sync.Pool would lose them at every collection.
+type stock[B batch] struct {
+	mu      sync.Mutex
+	batches []stocked[B]
+	bytes   int64
+}
+
+type stocked[B batch] struct {
+	batch B
+	bytes int64 // of the rows it held last
+}
+
+// stockBytes bounds the memory of batches that wait for their next use.
+const stockBytes = 256 << 20
+
+// take returns the batch that was put last, and false if there is none.
+func (s *stock[B]) take() (b B, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.batches)
+	if n == 0 {
+		return b, false
+	}
+	last := s.batches[n-1]
+	s.batches = slices.Delete(s.batches, n-1, n)
+	s.bytes -= last.bytes
+	return last.batch, true
+}
+
+// put keeps a batch that held so many bytes, unless there are enough.
+func (s *stock[B]) put(b B, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if bytes += openBytes; s.bytes+bytes <= stockBytes {
+		s.batches = append(s.batches, stocked[B]{b, bytes})
+		s.bytes += bytes
+	}
 }
 
 func newFactory[B batch](table *cardlake.Table, store objects.Store, newBatch func() B, cfg Config) *factory[B] {
@@ -74,7 +115,7 @@ func newFactory[B batch](table *cardlake.Table, store objects.Store, newBatch fu
 	return &factory[B]{
 		table: table, store: store, cfg: cfg,
 		encoders: sync.Pool{New: func() any { return parquet.NewEncoder(table, cfg.Parquet) }},
-		batches:  sync.Pool{New: func() any { return newBatch() }},
+		newBatch: newBatch,
 	}
 }
 
@@ -140,12 +181,16 @@ func (w *window[B]) add(p partition, place place, appendTo func(B) error) error 
 		if err != nil {
 			return err
 		}
-		f = &openFile[B]{batch: w.batches.Get().(B), owner: owner, folder: folder}
+		var ok bool
+		f = &openFile[B]{owner: owner, folder: folder}
+		if f.batch, ok = w.batches.take(); !ok {
+			f.batch = w.newBatch()
+		}
 	}
 	before := f.batch.Bytes()
 	if err := appendTo(f.batch); err != nil {
 		if isNew {
-			w.batches.Put(f.batch)
+			w.batches.put(f.batch, 0)
 		}
 		return err
 	}
@@ -287,8 +332,9 @@ func (w *window[B]) Release() {
 }
 
 func (w *window[B]) free(f *openFile[B]) {
+	bytes := f.batch.Bytes()
 	f.batch.Reset()
-	w.batches.Put(f.batch)
+	w.batches.put(f.batch, bytes)
 }
 
 // fingerprint is 16 letters a to p of the SHA-256 of the positions: the part of an object's
