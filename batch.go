@@ -1,6 +1,8 @@
 package cardlake
 
 import (
+	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -21,6 +23,11 @@ func fieldError(column, rule string) error {
 	return fmt.Errorf("%w: %s: %s", ErrField, column, rule)
 }
 
+const (
+	isMissing = "is missing"
+	isTooLong = "is too long"
+)
+
 // maxText is the text that a batch holds at most, so that Arrow's 32-bit offsets suffice.
 const maxText = math.MaxInt32 / 2
 
@@ -30,15 +37,18 @@ const maxText = math.MaxInt32 / 2
 type Batch struct {
 	rows
 
-	eventID, transactionID         *texts
+	groups                         [groupCount]group
+	eventID, transactionID         *ids
 	eventTime, localTime, ingested *fixed[int64]
+	token, last4                   *texts
+	singles                        [len(singleTexts)]*texts
+	bin, stream                    *words
 	amount, billing                *fixed[decimal128.Num]
 	present, approved, pin         *bools
 	latency, partition             *fixed[int32]
 	offset                         *fixed[int64]
-	texts                          [textCount]interface{ append(string) int }
-	isRequired                     [textCount]bool
 	amountFactor, billingFactor    currencyFactor
+	row                            Row // of a Transaction
 }
 
 // currencyFactor remembers what turns minor units of a currency into ten-thousandths, since
@@ -48,96 +58,125 @@ type currencyFactor struct {
 	factor, limit int64
 }
 
-// textColumn says how a text column is kept and what it may hold.
+// textColumn says what a text column may hold.
 type textColumn struct {
-	name    string
-	max     int  // bytes
-	isWords bool // values repeat enough for a dictionary to pay
+	name       string
+	max        int // bytes
+	isRequired bool
 }
 
-// textColumns are in the order of [Transaction.texts]. The limits are those of ISO 8583's
-// data elements, or wide for names of our own.
-var textColumns = [...]textColumn{
-	{"event_type", 16, true},
-	{"tenant", 40, true},
-	{"program", 64, true},
-	{"region", 32, true},
-	{"card_token", 64, false},
-	{"bin", 8, true},
-	{"last4", 4, true},
-	{"customer_id", 64, false},
-	{"account_id", 64, false},
-	{"network", 16, true},
-	{"product", 16, true},
-	{"currency", 3, true},
-	{"billing_currency", 3, true},
-	{"merchant_id", 15, true},
-	{"merchant_name", 99, true},
-	{"mcc", 4, true},
-	{"merchant_city", 64, true},
-	{"merchant_country", 3, true},
-	{"terminal_id", 16, true},
-	{"acquirer_id", 11, true},
-	{"channel", 16, true},
-	{"entry_mode", 16, true},
-	{"wallet", 32, true},
-	{"eci", 2, true},
-	{"response_code", 3, true},
-	{"decline_reason", 64, true},
-	{"approval_code", 6, false},
-	{"cvv_result", 16, true},
-	{"avs_result", 16, true},
-	{"mti", 4, true},
-	{"processing_code", 6, true},
-	{"stan", 12, false},
-	{"rrn", 12, false},
-	{"stream", 249, true},
+// textColumns are the columns of a Row's texts. The limits are those of ISO 8583's data
+// elements, or wide for names of our own. A card number that was never issued belongs to no
+// programme, so that one may be empty.
+var textColumns = [TextCount]textColumn{
+	TextEventType:       {"event_type", 16, true},
+	TextTenant:          {"tenant", 40, true},
+	TextProgram:         {"program", 64, false},
+	TextRegion:          {"region", 32, true},
+	TextCustomerID:      {"customer_id", 64, false},
+	TextAccountID:       {"account_id", 64, false},
+	TextNetwork:         {"network", 16, true},
+	TextProduct:         {"product", 16, false},
+	TextCurrency:        {"currency", 3, true},
+	TextBillingCurrency: {"billing_currency", 3, false},
+	TextMerchantID:      {"merchant_id", 15, false},
+	TextMerchantName:    {"merchant_name", 99, false},
+	TextMCC:             {"mcc", 4, false},
+	TextMerchantCity:    {"merchant_city", 64, false},
+	TextMerchantCountry: {"merchant_country", 3, false},
+	TextTerminalID:      {"terminal_id", 16, false},
+	TextAcquirerID:      {"acquirer_id", 11, false},
+	TextChannel:         {"channel", 16, true},
+	TextEntryMode:       {"entry_mode", 16, true},
+	TextWallet:          {"wallet", 32, false},
+	TextECI:             {"eci", 2, false},
+	TextResponseCode:    {"response_code", 3, true},
+	TextDeclineReason:   {"decline_reason", 64, false},
+	TextApprovalCode:    {"approval_code", 6, false},
+	TextCVVResult:       {"cvv_result", 16, false},
+	TextAVSResult:       {"avs_result", 16, false},
+	TextMTI:             {"mti", 4, true},
+	TextProcessingCode:  {"processing_code", 6, false},
+	TextSTAN:            {"stan", 12, false},
+	TextRRN:             {"rrn", 12, false},
 }
 
-const textCount = len(textColumns)
+// singleTexts are the texts that hardly repeat: each is a column of texts.
+var singleTexts = [...]Text{TextCustomerID, TextAccountID, TextApprovalCode, TextSTAN, TextRRN}
 
-// texts returns the row's text fields in the order of textColumns.
-func (t *Transaction) texts() [textCount]string {
-	return [textCount]string{
-		string(t.EventType), string(t.Tenant), t.Program, t.Region,
-		t.CardToken, t.BIN, t.Last4, t.CustomerID, t.AccountID, string(t.Network), string(t.Product),
-		string(t.Amount.Currency), string(t.BillingAmount.Currency),
-		t.MerchantID, t.MerchantName, t.MCC, t.MerchantCity, t.MerchantCountry, t.TerminalID, t.AcquirerID,
-		string(t.Channel), t.EntryMode, t.Wallet, t.ECI,
-		t.ResponseCode, t.DeclineReason, t.ApprovalCode, t.CVVResult, t.AVSResult,
-		t.MTI, t.ProcessingCode, t.STAN, t.RRN, t.Position.Stream,
+// The text columns that are no part of a row's Data.
+var (
+	tokenColumn  = textColumn{"card_token", 64, true}
+	binColumn    = textColumn{"bin", 8, false}
+	last4Column  = textColumn{"last4", 4, false}
+	streamColumn = textColumn{"stream", 249, true}
+)
+
+// check returns an error that wraps [ErrField] if the column may not hold s.
+func (c *textColumn) check(s string) error {
+	switch {
+	case s == "" && c.isRequired:
+		return fieldError(c.name, isMissing)
+	case len(s) > c.max:
+		return fieldError(c.name, isTooLong)
+	case !isASCII(s) && !utf8.ValidString(s):
+		return fieldError(c.name, "is not UTF-8")
 	}
+	return nil
+}
+
+// isASCII looks at eight bytes at a time, the last eight perhaps again.
+func isASCII(s string) bool {
+	const high = 0x8080808080808080
+	b, some := bytesOf(s), uint64(0)
+	if len(b) < 8 {
+		for _, c := range b {
+			some |= uint64(c)
+		}
+		return some&high == 0
+	}
+	for i := 0; i < len(b)-8; i += 8 {
+		some |= binary.LittleEndian.Uint64(b[i:])
+	}
+	return (some|binary.LittleEndian.Uint64(b[len(b)-8:]))&high == 0
 }
 
 // NewBatch returns an empty batch.
 func NewBatch() *Batch {
+	seed := newSeed()
 	b := &Batch{
-		eventID: &texts{}, transactionID: &texts{},
+		eventID: &ids{}, transactionID: &ids{},
 		eventTime: &fixed[int64]{}, localTime: &fixed[int64]{}, ingested: &fixed[int64]{},
+		token: &texts{}, last4: &texts{}, bin: newWords(seed), stream: newWords(seed),
 		amount: &fixed[decimal128.Num]{}, billing: &fixed[decimal128.Num]{},
 		present: &bools{}, approved: &bools{}, pin: &bools{},
 		latency: &fixed[int32]{}, partition: &fixed[int32]{}, offset: &fixed[int64]{},
 	}
-	byName := map[string]accumulator{
+	byName := map[string]column{
 		"event_id": b.eventID, "transaction_id": b.transactionID,
 		"event_time": b.eventTime, "local_time": b.localTime, "ingested_at": b.ingested,
+		"card_token": b.token, "bin": b.bin, "last4": b.last4,
 		"amount": b.amount, "billing_amount": b.billing,
 		"card_present": b.present, "approved": b.approved, "pin_verified": b.pin,
-		"latency_us": b.latency, "stream_partition": b.partition, "stream_offset": b.offset,
+		"latency_us": b.latency, "stream": b.stream, "stream_partition": b.partition, "stream_offset": b.offset,
 	}
-	for i, c := range textColumns {
-		nullable := Transactions.Column(c.name).Nullable
-		// A card number that was never issued belongs to no programme.
-		b.isRequired[i] = !nullable && c.name != "program"
-		if c.isWords {
-			w := newWords(nullable)
-			b.texts[i], byName[c.name] = w, w
-		} else {
-			p := &texts{isNullable: nullable}
-			b.texts[i], byName[c.name] = p, p
+	for i, t := range singleTexts {
+		b.singles[i] = &texts{}
+		byName[textColumns[t].name] = b.singles[i]
+	}
+	for i, first := range groupStarts {
+		g := &b.groups[i]
+		g.first, g.seed = first, seed
+		for t := g.first; t < TextCount && byName[textColumns[t].name] == nil; t++ {
+			if i+1 < groupCount && t == groupStarts[i+1] {
+				break
+			}
+			w := newWords(seed)
+			g.columns = append(g.columns, w)
+			byName[textColumns[t].name] = w
 		}
 	}
-	columns := make([]accumulator, len(Transactions.Columns))
+	columns := make([]column, len(Transactions.Columns))
 	for i, c := range Transactions.Columns {
 		columns[i] = byName[c.Name]
 	}
@@ -150,74 +189,148 @@ func NewBatch() *Batch {
 // for a row that breaks a rule, and [ErrFull] if the batch has to be written first; the batch
 // is then as it was.
 func (b *Batch) Append(t *Transaction) error {
-	if b.text > maxText {
+	if err := b.row.set(t); err != nil {
+		return err
+	}
+	return b.AppendRow(&b.row)
+}
+
+// AppendRow is Append of a transaction that is a [Row].
+func (b *Batch) AppendRow(r *Row) error {
+	if b.text > maxText || b.n >= maxText/len(idText{}) {
 		return ErrFull
 	}
-	if t.EventID == (EventID{}) {
-		return fieldError("event_id", "is missing")
+	found, err := b.check(r)
+	if err != nil {
+		return err
 	}
-	if t.TransactionID == (EventID{}) {
-		return fieldError("transaction_id", "is missing")
-	}
-	if t.EventTime <= 0 {
-		return fieldError("event_time", "is missing")
-	}
-	if t.IngestedAt <= 0 {
-		return fieldError("ingested_at", "is missing")
-	}
-	fields := t.texts()
-	for i, s := range &fields {
-		if err := checkText(textColumns[i].name, s, textColumns[i].max, b.isRequired[i]); err != nil {
-			return err
-		}
-	}
-	amount, rule := b.amountFactor.scale4(t.Amount)
-	if rule != "" {
-		return fieldError("amount", rule)
-	}
-	billing, isBilled := int64(0), t.BillingAmount.Currency != ""
-	if isBilled {
-		if billing, rule = b.billingFactor.scale4(t.BillingAmount); rule != "" {
-			return fieldError("billing_amount", rule)
-		}
-	} else if t.BillingAmount.Minor != 0 {
-		return fieldError("billing_currency", "is missing")
+	amount, billing, err := b.amounts(r)
+	if err != nil {
+		return err
 	}
 
-	b.note(t.EventTime)
-	b.eventID.data = t.EventID.AppendTo(b.eventID.data)
-	b.eventID.close(true)
-	b.transactionID.data = t.TransactionID.AppendTo(b.transactionID.data)
-	b.transactionID.close(true)
-	text := 2 * 36
-	for i, s := range &fields {
-		text += b.texts[i].append(s)
+	// From here on nothing fails.
+	n := b.next(r.EventTime)
+	text, flags := 0, uint64(0)
+	for i := range b.groups {
+		g := &b.groups[i]
+		var c *combination
+		if found[i] >= 0 {
+			c = &g.known[found[i]]
+		} else {
+			var grown int
+			c, grown = g.learn(r, n)
+			text += grown
+		}
+		flags |= c.flags
+		for j, w := range g.columns {
+			w.codes.live[n] = c.codes[j]
+		}
 	}
-	b.text += int64(text)
-	b.eventTime.append(t.EventTime)
-	b.localTime.appendNullable(t.LocalTime, t.LocalTime != 0)
-	b.ingested.append(t.IngestedAt)
-	b.amount.append(decimal128.FromI64(amount))
-	b.billing.appendNullable(decimal128.FromI64(billing), isBilled)
-	b.present.append(TruthOf(t.CardPresent))
-	b.approved.append(TruthOf(t.Approved))
-	b.pin.append(t.PINVerified)
-	b.latency.append(t.LatencyMicros)
-	b.partition.append(t.Position.Partition)
-	b.offset.append(t.Position.Offset)
+	for i, c := range b.singles {
+		s := r.Text(singleTexts[i])
+		c.set(n, s)
+		text += len(s)
+		if s != "" {
+			flags |= c.valid.mask()
+		}
+	}
+	b.token.set(n, r.CardToken)
+	b.last4.set(n, r.Last4)
+	text += len(r.CardToken) + len(r.Last4) + b.bin.set(n, r.BIN) + b.stream.set(n, r.Position.Stream)
+	if r.BIN != "" {
+		flags |= b.bin.valid.mask()
+	}
+	if r.Last4 != "" {
+		flags |= b.last4.valid.mask()
+	}
+	r.EventID.put(&b.eventID.live[n])
+	r.TransactionID.put(&b.transactionID.live[n])
+	if b.localTime.live[n] = r.LocalTime; r.LocalTime != 0 {
+		flags |= b.localTime.valid.mask()
+	}
+	b.ingested.live[n] = r.IngestedAt
+	b.amount.live[n], b.billing.live[n] = decimal128.FromI64(amount), decimal128.FromI64(billing)
+	if r.Text(TextBillingCurrency) != "" {
+		flags |= b.billing.valid.mask()
+	}
+	if r.CardPresent {
+		flags |= b.present.value.mask()
+	}
+	if r.Approved {
+		flags |= b.approved.value.mask()
+	}
+	switch r.PINVerified {
+	case True:
+		flags |= b.pin.value.mask() | b.pin.valid.mask()
+	case False:
+		flags |= b.pin.valid.mask()
+	}
+	b.latency.live[n] = r.LatencyMicros
+	b.partition.live[n], b.offset.live[n] = r.Position.Partition, r.Position.Offset
+	b.end(n, flags, text)
 	return nil
 }
 
-func checkText(column, s string, max int, isRequired bool) error {
+// check returns an error that wraps [ErrField] if a text or time of the row breaks a rule, and
+// else the row's combination in each group, -1 for a new one.
+func (b *Batch) check(r *Row) (found [groupCount]int32, err error) {
 	switch {
-	case s == "" && isRequired:
-		return fieldError(column, "is missing")
-	case len(s) > max:
-		return fieldError(column, "is too long")
-	case !utf8.ValidString(s):
-		return fieldError(column, "is not UTF-8")
+	case r.EventID == EventID{}:
+		return found, fieldError("event_id", isMissing)
+	case r.TransactionID == EventID{}:
+		return found, fieldError("transaction_id", isMissing)
+	case r.EventTime <= 0:
+		return found, fieldError("event_time", isMissing)
+	case r.IngestedAt <= 0:
+		return found, fieldError("ingested_at", isMissing)
 	}
-	return nil
+	var looks [groupCount]lookup
+	for i := range b.groups {
+		looks[i] = b.groups[i].look(r)
+	}
+	for i := range b.groups {
+		if found[i] = b.groups[i].find(&looks[i]); found[i] < 0 {
+			if err := b.groups[i].check(r); err != nil {
+				return found, err
+			}
+		}
+	}
+	for _, t := range singleTexts {
+		if err := textColumns[t].check(r.Text(t)); err != nil {
+			return found, err
+		}
+	}
+	return found, cmp.Or(
+		tokenColumn.check(r.CardToken), binColumn.check(r.BIN), last4Column.check(r.Last4), streamColumn.check(r.Position.Stream),
+	)
+}
+
+// amounts returns the row's amounts in ten-thousandths, 0 for a billing amount without
+// currency, or an error that wraps [ErrField].
+func (b *Batch) amounts(r *Row) (amount, billing int64, err error) {
+	amount, rule := b.amountFactor.scale4(Money{r.Amount, Currency(r.Text(TextCurrency))})
+	if rule != "" {
+		return 0, 0, fieldError("amount", rule)
+	}
+	if currency := Currency(r.Text(TextBillingCurrency)); currency != "" {
+		if billing, rule = b.billingFactor.scale4(Money{r.BillingAmount, currency}); rule != "" {
+			return 0, 0, fieldError("billing_amount", rule)
+		}
+	} else if r.BillingAmount != 0 {
+		return 0, 0, fieldError("billing_currency", isMissing)
+	}
+	return amount, billing, nil
+}
+
+// Reset removes all rows, as [Batch.Record] and [Batch.View] gave them, and keeps the memory
+// for the next ones. Nobody may be reading a record or a view any more: a batch whose views
+// may still be read is dropped instead.
+func (b *Batch) Reset() {
+	for i := range b.groups {
+		b.groups[i].reset()
+	}
+	b.rows.Reset()
 }
 
 // scale4 is Money.Scale4 with a memory of one currency; rule says what is wrong.

@@ -1,5 +1,9 @@
 package cardlake
 
+import (
+	"cmp"
+)
+
 // RejectedRecord is one row of cards.transactions_rejected. Times are microseconds since the
 // epoch; an empty Detail is NULL. Payload is sealed by the caller: no column of this table
 // is read by more than its length here.
@@ -25,20 +29,20 @@ type RejectedBatch struct {
 
 // NewRejectedBatch returns an empty batch.
 func NewRejectedBatch() *RejectedBatch {
+	seed := newSeed()
 	b := &RejectedBatch{
 		rejectedAt: &fixed[int64]{}, recordTime: &fixed[int64]{}, offset: &fixed[int64]{}, partition: &fixed[int32]{},
-		reason: newWords(false), detail: newWords(true), stream: newWords(false), payload: &texts{},
+		reason: newWords(seed), detail: newWords(seed), stream: newWords(seed), payload: &texts{},
 	}
-	b.rows = newRows(Rejected, b.rejectedAt, []accumulator{
+	b.rows = newRows(Rejected, b.rejectedAt, []column{
 		b.rejectedAt, b.reason, b.detail, b.stream, b.partition, b.offset, b.recordTime, b.payload,
 	})
 	return b
 }
 
-// Limits of a rejected record's texts, in bytes.
-const (
-	maxReason = 64
-	maxDetail = 512
+var (
+	reasonColumn = textColumn{"reason", 64, true}
+	detailColumn = textColumn{"detail", 512, false}
 )
 
 // Append adds a row, copying what it keeps of r. Its errors are those of [Batch.Append].
@@ -47,29 +51,20 @@ func (b *RejectedBatch) Append(r *RejectedRecord) error {
 		return ErrFull
 	}
 	if r.RejectedAt <= 0 {
-		return fieldError("rejected_at", "is missing")
+		return fieldError("rejected_at", isMissing)
 	}
-	for _, f := range [...]struct {
-		column, value string
-		max           int
-		isRequired    bool
-	}{
-		{"reason", r.Reason, maxReason, true},
-		{"detail", r.Detail, maxDetail, false},
-		{"stream", r.Position.Stream, 249, true},
-	} {
-		if err := checkText(f.column, f.value, f.max, f.isRequired); err != nil {
-			return err
-		}
+	if err := cmp.Or(reasonColumn.check(r.Reason), detailColumn.check(r.Detail), streamColumn.check(r.Position.Stream)); err != nil {
+		return err
 	}
-	b.note(r.RejectedAt)
-	b.rejectedAt.append(r.RejectedAt)
-	text := b.reason.append(r.Reason) + b.detail.append(r.Detail) + b.stream.append(r.Position.Stream) + len(r.Payload)
-	b.partition.append(r.Position.Partition)
-	b.offset.append(r.Position.Offset)
-	b.recordTime.append(r.RecordTime)
-	b.payload.data = append(b.payload.data, r.Payload...)
-	b.payload.close(true)
-	b.text += int64(text)
+	n := b.next(r.RejectedAt)
+	text := b.reason.set(n, r.Reason) + b.detail.set(n, r.Detail) + b.stream.set(n, r.Position.Stream) + len(r.Payload)
+	flags := uint64(0)
+	if r.Detail != "" {
+		flags = b.detail.valid.mask()
+	}
+	b.partition.live[n], b.offset.live[n] = r.Position.Partition, r.Position.Offset
+	b.recordTime.live[n] = r.RecordTime
+	b.payload.set(n, view(r.Payload))
+	b.end(n, flags, text)
 	return nil
 }

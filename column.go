@@ -1,7 +1,6 @@
 package cardlake
 
 import (
-	"hash/maphash"
 	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -10,299 +9,259 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
-// An accumulator collects the values of one column in Arrow's layout. The arrays it gives
-// share its memory. Between reset and reset it grows; reset keeps what it has grown to.
-type accumulator interface {
-	// array returns the rows so far as an array of the type dt, or of a dictionary of it.
-	array(dt arrow.DataType) arrow.Array
-	// permute puts the row order[i] in place i, for every row.
-	permute(order []int32)
+// A column holds the values of one column in Arrow's layout, in the order in which the rows
+// came, and on request in another order, in memory of its own. The arrays it gives share its
+// memory. What an array of the first order covers is never written again before reset:
+// values are added behind it, and growth leaves the old memory as it is.
+//
+// Whether a value is null is not in the column but in the rows' flags.
+type column interface {
+	// grow makes room for so many rows, of which n are there.
+	grow(n, room int)
+	// sort puts the row order[i] in place i of the sorted values, for every row.
+	sort(order []int32)
+	// array returns the first n rows, or the sorted ones, as an array of the type dt or of a
+	// dictionary of it, with the validity and booleans of m.
+	array(dt arrow.DataType, n int, isSorted bool, m *bitmaps) arrow.Array
 	reset()
 	// width is the bytes that a row takes, beside its text.
 	width() int
+	// flagged gives the column its flags: the validity, if it is nullable, and what it takes.
+	flagged(valid flag, f *flags)
 }
 
-// validity is the bitmap of a nullable column. It is empty until the first null.
-type validity struct {
-	bits  []byte
-	spare []byte
-	rows  int
-	nulls int
+// fixed is a column of values that are memory as Arrow has it.
+type fixed[T int32 | int64 | uint64 | decimal128.Num | idText] struct {
+	live   []T // one for each row that there is room for
+	sorted []T
+	valid  flag
 }
 
-func (v *validity) append(valid bool) {
-	if v.nulls == 0 {
-		if valid {
-			v.rows++
-			return
-		}
-		for range v.rows / 8 {
-			v.bits = append(v.bits, 0xff)
-		}
-		if n := v.rows & 7; n > 0 {
-			v.bits = append(v.bits, 1<<n-1)
-		}
-	}
-	if v.rows&7 == 0 {
-		v.bits = append(v.bits, 0)
-	}
-	if valid {
-		v.bits[v.rows>>3] |= 1 << (v.rows & 7)
-	} else {
-		v.nulls++
-	}
-	v.rows++
+func (c *fixed[T]) grow(n, room int) {
+	live := make([]T, room)
+	copy(live, c.live[:n])
+	c.live = live
 }
 
-func (v *validity) permute(order []int32) {
-	if v.nulls == 0 {
-		return
+func (c *fixed[T]) sort(order []int32) {
+	if cap(c.sorted) < len(order) {
+		c.sorted = make([]T, len(c.live))
 	}
-	v.spare = append(v.spare[:0], v.bits...)
-	clear(v.bits)
+	c.sorted = c.sorted[:len(order)]
 	for i, from := range order {
-		v.bits[i>>3] |= v.spare[from>>3] >> (from & 7) & 1 << (i & 7)
+		c.sorted[i] = c.live[from]
 	}
 }
 
-func (v *validity) reset() { v.bits, v.rows, v.nulls = v.bits[:0], 0, 0 }
-
-// buffer returns the bitmap, nil where Arrow wants none.
-func (v *validity) buffer() *memory.Buffer {
-	if v.nulls == 0 {
-		return nil
+func (c *fixed[T]) buffer(n int, isSorted bool) *memory.Buffer {
+	if isSorted {
+		return bufferOf(c.sorted)
 	}
-	return memory.NewBufferBytes(v.bits)
+	return bufferOf(c.live[:n:n])
 }
 
-// fixed is a column of values that are memory as Arrow has it: int32, int64, decimal128.
-type fixed[T int32 | int64 | decimal128.Num] struct {
-	values []T
-	spare  []T
-	valid  validity // of no rows in a required column
+func (c *fixed[T]) array(dt arrow.DataType, n int, isSorted bool, m *bitmaps) arrow.Array {
+	return newArray(dt, n, c.valid, m, c.buffer(n, isSorted))
 }
 
-func (c *fixed[T]) append(v T) { c.values = append(c.values, v) }
+func (c *fixed[T]) reset() {}
 
-func (c *fixed[T]) appendNullable(v T, valid bool) {
-	c.values = append(c.values, v)
-	c.valid.append(valid)
-}
-
-func (c *fixed[T]) array(dt arrow.DataType) arrow.Array {
-	data := array.NewData(dt, len(c.values), []*memory.Buffer{c.valid.buffer(), bufferOf(c.values)}, nil, c.valid.nulls, 0)
-	defer data.Release()
-	return array.MakeFromData(data)
-}
-
-func (c *fixed[T]) permute(order []int32) {
-	c.spare = gather(c.spare, c.values, order)
-	c.values, c.spare = c.spare, c.values
-	c.valid.permute(order)
-}
-
-func (c *fixed[T]) reset() {
-	c.values = c.values[:0]
-	c.valid.reset()
-}
+func (c *fixed[T]) flagged(valid flag, _ *flags) { c.valid = valid }
 
 func (c *fixed[T]) width() int { return int(unsafe.Sizeof(*new(T))) }
 
-// bools is a column of booleans; they become bits when the array is made.
-type bools struct {
-	values []Truth
-	spare  []Truth
-	bits   []byte
-	valid  validity
+// ids is a column of event ids, as strings. They are all of one length, so their offsets are
+// known before they are.
+type ids struct {
+	fixed[idText]
+	ends []int32
 }
 
-func (c *bools) append(v Truth) { c.values = append(c.values, v) }
-
-func (c *bools) array(dt arrow.DataType) arrow.Array {
-	c.bits = append(c.bits[:0], make([]byte, (len(c.values)+7)/8)...)
-	c.valid.reset()
-	for i, v := range c.values {
-		if v == True {
-			c.bits[i>>3] |= 1 << (i & 7)
-		}
-		c.valid.append(v != Unknown)
+func (c *ids) grow(n, room int) {
+	c.fixed.grow(n, room)
+	c.ends = make([]int32, room+1)
+	for i := range c.ends {
+		c.ends[i] = int32(i * len(idText{}))
 	}
-	data := array.NewData(dt, len(c.values), []*memory.Buffer{c.valid.buffer(), memory.NewBufferBytes(c.bits)}, nil, c.valid.nulls, 0)
-	defer data.Release()
-	return array.MakeFromData(data)
 }
 
-func (c *bools) permute(order []int32) {
-	c.spare = gather(c.spare, c.values, order)
-	c.values, c.spare = c.spare, c.values
+func (c *ids) array(dt arrow.DataType, n int, isSorted bool, m *bitmaps) arrow.Array {
+	return newArray(dt, n, c.valid, m, offsetsOf(c.ends, n), c.buffer(n, isSorted))
 }
 
-func (c *bools) reset() { c.values = c.values[:0] }
+func (c *ids) width() int { return c.fixed.width() + 4 }
 
-func (c *bools) width() int { return 1 }
+// bools is a column of booleans. Its values are flags of the rows.
+type bools struct{ value, valid flag }
+
+func (c *bools) grow(int, int) {}
+
+func (c *bools) sort([]int32) {}
+
+func (c *bools) array(dt arrow.DataType, n int, _ bool, m *bitmaps) arrow.Array {
+	return newArray(dt, n, c.valid, m, memory.NewBufferBytes(m.bytes(c.value)))
+}
+
+func (c *bools) reset() {}
+
+func (c *bools) flagged(valid flag, f *flags) { c.value, c.valid = f.take(), valid }
+
+func (c *bools) width() int { return 0 }
 
 // texts is a column of strings or bytes, one after another in one buffer.
 type texts struct {
 	data       []byte
-	ends       []int32 // offsets as Arrow has them: ends[0] is 0
-	spare      []byte
-	spareEnds  []int32
-	valid      validity
-	isNullable bool
+	ends       []int32 // offsets as Arrow has them, one more than there is room for rows: ends[0] is 0
+	sortedData []byte
+	sortedEnds []int32
+	valid      flag
 }
 
-func (c *texts) append(s string) int {
+// set appends the value of row n, which is the next.
+func (c *texts) set(n int, s string) {
 	c.data = append(c.data, s...)
-	c.close(s != "")
-	return len(s)
+	c.ends[n+1] = int32(len(c.data))
 }
 
-// close ends the value whose bytes were appended to data.
-func (c *texts) close(valid bool) {
-	if len(c.ends) == 0 {
-		c.ends = append(c.ends, 0)
+func (c *texts) grow(n, room int) {
+	ends := make([]int32, room+1)
+	if n > 0 {
+		copy(ends, c.ends[:n+1])
 	}
-	c.ends = append(c.ends, int32(len(c.data)))
-	if c.isNullable {
-		c.valid.append(valid)
+	c.ends = ends
+}
+
+func (c *texts) sort(order []int32) {
+	if cap(c.sortedEnds) <= len(order) {
+		c.sortedEnds = make([]int32, len(c.ends))
 	}
-}
-
-func (c *texts) rows() int { return max(0, len(c.ends)-1) }
-
-func (c *texts) value(row int32) []byte { return c.data[c.ends[row]:c.ends[row+1]] }
-
-func (c *texts) array(dt arrow.DataType) arrow.Array {
-	buffers := []*memory.Buffer{c.valid.buffer(), bufferOf(c.ends), memory.NewBufferBytes(c.data)}
-	if len(c.ends) == 0 {
-		buffers[1] = memory.NewBufferBytes(make([]byte, 4))
+	c.sortedEnds = c.sortedEnds[:len(order)+1]
+	data := c.sortedData[:0]
+	for i, from := range order {
+		data = append(data, c.data[c.ends[from]:c.ends[from+1]]...)
+		c.sortedEnds[i+1] = int32(len(data))
 	}
-	data := array.NewData(dt, c.rows(), buffers, nil, c.valid.nulls, 0)
-	defer data.Release()
-	return array.MakeFromData(data)
+	c.sortedData = data
 }
 
-func (c *texts) permute(order []int32) {
-	c.spare, c.spareEnds = c.spare[:0], append(c.spareEnds[:0], 0)
-	for _, from := range order {
-		c.spare = append(c.spare, c.value(from)...)
-		c.spareEnds = append(c.spareEnds, int32(len(c.spare)))
+func (c *texts) array(dt arrow.DataType, n int, isSorted bool, m *bitmaps) arrow.Array {
+	ends, data := c.ends, c.data
+	if isSorted {
+		ends, data = c.sortedEnds, c.sortedData
 	}
-	c.data, c.spare = c.spare, c.data
-	c.ends, c.spareEnds = c.spareEnds, c.ends
-	c.valid.permute(order)
+	return newArray(dt, n, c.valid, m, offsetsOf(ends, n), memory.NewBufferBytes(data[:len(data):len(data)]))
 }
 
-func (c *texts) reset() {
-	c.data, c.ends = c.data[:0], c.ends[:0]
-	c.valid.reset()
-}
+func (c *texts) flagged(valid flag, _ *flags) { c.valid = valid }
+
+func (c *texts) reset() { c.data = c.data[:0] }
 
 func (c *texts) width() int { return 4 }
 
 // words is a column of strings that repeat: codes into a dictionary of the batch's distinct
-// values. The dictionary's look-up is a table of open addressing over the values' hashes, so
-// that a value that was seen before costs no allocation.
+// values, which only grows.
 type words struct {
-	codes      fixed[int32]
-	dictionary texts
-	hashes     []uint32 // of the dictionary's values
-	slots      []int32  // code + 1, 0 for a free slot; a power of two of them
-	seed       maphash.Seed
-	last       int32 // code of the value before, by far the likeliest
-	isNullable bool
+	codes fixed[int32]
+	data  []byte  // the dictionary
+	ends  []int32 // its offsets
+	index index   // of its values
+	seed  hashSeed
+	last  int32 // code of the value looked up before
+	valid flag
 }
 
-const minSlots = 16
+func newWords(seed hashSeed) *words { return &words{seed: seed} }
 
-func newWords(nullable bool) *words {
-	return &words{seed: maphash.MakeSeed(), slots: make([]int32, minSlots), isNullable: nullable}
-}
+func (c *words) value(code int32) string { return view(c.data[c.ends[code]:c.ends[code+1]]) }
 
-// append returns the bytes of text that the dictionary has grown by.
-func (c *words) append(s string) (grown int) {
-	if c.isNullable {
-		if s == "" {
-			c.codes.appendNullable(0, false)
-			return 0
-		}
-		c.codes.valid.append(true)
+// set gives row n, which is the next, a value; an empty one is null where the column may be.
+// It returns the bytes of text that the dictionary grew by.
+func (c *words) set(n int, s string) (grown int) {
+	if s == "" && c.valid != noFlag {
+		c.codes.live[n] = 0
+		return 0
 	}
-	if len(c.hashes) == 0 || string(c.dictionary.value(c.last)) != s {
-		n := len(c.hashes)
-		c.last = c.code(s)
-		if len(c.hashes) > n {
-			grown = len(s)
-		}
-	}
-	c.codes.append(c.last)
+	c.codes.live[n], grown = c.code(s)
 	return grown
 }
 
-// code returns the value's code, a new one if there is none yet.
-func (c *words) code(s string) int32 {
-	hash := uint32(maphash.String(c.seed, s))
-	mask := uint32(len(c.slots) - 1)
-	slot := hash & mask
-	for ; c.slots[slot] != 0; slot = (slot + 1) & mask {
-		code := c.slots[slot] - 1
-		if c.hashes[code] == hash && string(c.dictionary.value(code)) == s {
-			return code
-		}
+// code returns the code of a value and the bytes of text that the dictionary grew by.
+func (c *words) code(s string) (code int32, grown int) {
+	if c.index.entries > 0 && c.value(c.last) == s {
+		return c.last, 0
 	}
-	code := int32(len(c.hashes))
-	c.hashes = append(c.hashes, hash)
-	c.dictionary.append(s)
-	c.slots[slot] = code + 1
-	if 2*len(c.hashes) > len(c.slots) {
-		c.grow()
-	}
-	return code
+	return c.codeOf(s, c.probe(s))
 }
 
-func (c *words) grow() {
-	c.slots = make([]int32, 2*len(c.slots))
-	mask := uint32(len(c.slots) - 1)
-	for code, hash := range c.hashes {
-		slot := hash & mask
-		for c.slots[slot] != 0 {
-			slot = (slot + 1) & mask
+// probe begins to look a value up.
+func (c *words) probe(s string) probe { return c.index.probe(uint32(c.seed.hash(s))) }
+
+// codeOf is code of a value that is being looked up.
+func (c *words) codeOf(s string, p probe) (code int32, grown int) {
+	for {
+		code := c.index.next(&p)
+		if code < 0 {
+			break
 		}
-		c.slots[slot] = int32(code) + 1
+		if c.value(code) == s {
+			c.last = code
+			return code, 0
+		}
 	}
+	if len(c.ends) == 0 {
+		c.ends = append(c.ends, 0)
+	}
+	c.data = append(c.data, s...)
+	c.ends = append(c.ends, int32(len(c.data)))
+	c.last = c.index.add(p.hash)
+	return c.last, len(s)
 }
 
-func (c *words) array(dt arrow.DataType) arrow.Array {
-	dictType := dictionaryOf(dt)
-	indices, dictionary := c.codes.array(dictType.IndexType), c.dictionary.array(dt)
-	defer indices.Release()
+func (c *words) grow(n, room int) { c.codes.grow(n, room) }
+
+func (c *words) sort(order []int32) { c.codes.sort(order) }
+
+func (c *words) array(dt arrow.DataType, n int, isSorted bool, m *bitmaps) arrow.Array {
+	entries := c.index.entries
+	dictionary := newArray(dt, entries, noFlag, m, offsetsOf(c.ends, entries), memory.NewBufferBytes(c.data[:len(c.data):len(c.data)]))
 	defer dictionary.Release()
-	return array.NewDictionaryArray(dictType, indices, dictionary)
+	dictType := dictionaryOf(dt)
+	codes := newArray(dictType.IndexType, n, c.valid, m, c.codes.buffer(n, isSorted))
+	defer codes.Release()
+	return array.NewDictionaryArray(dictType, codes, dictionary)
 }
 
-func (c *words) permute(order []int32) { c.codes.permute(order) }
+func (c *words) flagged(valid flag, _ *flags) { c.valid = valid }
 
 func (c *words) reset() {
-	c.codes.reset()
-	c.dictionary.reset()
-	c.hashes = c.hashes[:0]
-	clear(c.slots)
+	c.data, c.ends, c.last = c.data[:0], c.ends[:0], 0
+	c.index.reset()
 }
 
-func (c *words) width() int { return 4 }
+func (c *words) width() int { return c.codes.width() }
 
-func gather[T any](dst, src []T, order []int32) []T {
-	dst = dst[:0]
-	for _, from := range order {
-		dst = append(dst, src[from])
+func newArray(dt arrow.DataType, n int, valid flag, m *bitmaps, buffers ...*memory.Buffer) arrow.Array {
+	validity, nulls := m.validity(valid)
+	data := array.NewData(dt, n, append([]*memory.Buffer{validity}, buffers...), nil, nulls, 0)
+	defer data.Release()
+	return array.MakeFromData(data)
+}
+
+// offsetsOf returns the offsets of n values; before the first value there may be none.
+func offsetsOf(ends []int32, n int) *memory.Buffer {
+	if len(ends) == 0 {
+		return bufferOf(make([]int32, 1))
 	}
-	return dst
+	return bufferOf(ends[: n+1 : n+1])
 }
 
-func bufferOf[T int32 | int64 | decimal128.Num](values []T) *memory.Buffer {
+func bufferOf[T int32 | int64 | uint64 | decimal128.Num | idText](values []T) *memory.Buffer {
 	if len(values) == 0 {
 		return memory.NewBufferBytes(nil)
 	}
 	bytes := len(values) * int(unsafe.Sizeof(values[0]))
 	return memory.NewBufferBytes(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), bytes))
 }
+
+// view returns b's memory as a string.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

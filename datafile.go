@@ -40,6 +40,10 @@ type DataFile struct {
 
 	// SplitOffsets are the byte offsets of the row groups.
 	SplitOffsets []int64
+
+	// Sequence is that of the commit that added the file: later commits have greater ones. The
+	// catalog sets it; 0 before the commit.
+	Sequence int64
 }
 
 func (f DataFile) String() string {

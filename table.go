@@ -141,7 +141,7 @@ var Rejected = &Table{
 }
 
 // Tables lists every table of the lake.
-var Tables = []*Table{Transactions, Rejected}
+var Tables = []*Table{Transactions, Rejected, ControlTotals}
 
 // TableNamed returns the table with the full name, nil if there is none.
 func TableNamed(fullName string) *Table {

@@ -1,24 +1,58 @@
 package cardlake
 
-import "fmt"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // EventID identifies one event for ever: a UUID of version 8 (RFC 9562, section 5.8)
 // computed from what the network sent, so that a repeat or a replay has the same id.
 type EventID [16]byte
 
 // String is the canonical lower-case form of RFC 9562.
-func (id EventID) String() string { return string(id.AppendTo(make([]byte, 0, 36))) }
+func (id EventID) String() string {
+	var text idText
+	id.put(&text)
+	return string(text[:])
+}
 
 // AppendTo appends the canonical form to dst.
 func (id EventID) AppendTo(dst []byte) []byte {
-	const hex = "0123456789abcdef"
-	for i, b := range id {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			dst = append(dst, '-')
-		}
-		dst = append(dst, hex[b>>4], hex[b&15])
-	}
-	return dst
+	var text idText
+	id.put(&text)
+	return append(dst, text[:]...)
+}
+
+// idText is an event id in its canonical form.
+type idText [36]byte
+
+// put writes the canonical form where it is kept.
+func (id *EventID) put(t *idText) {
+	time, middle := hexOf(id[0:4]), hexOf(id[4:8])
+	clock, node := hexOf(id[8:12]), hexOf(id[12:16])
+	binary.LittleEndian.PutUint64(t[0:], time)
+	t[8] = '-'
+	binary.LittleEndian.PutUint32(t[9:], uint32(middle))
+	t[13] = '-'
+	binary.LittleEndian.PutUint32(t[14:], uint32(middle>>32))
+	t[18] = '-'
+	binary.LittleEndian.PutUint32(t[19:], uint32(clock))
+	t[23] = '-'
+	binary.LittleEndian.PutUint32(t[24:], uint32(clock>>32))
+	binary.LittleEndian.PutUint64(t[28:], node)
+}
+
+// hexOf returns the eight hexadecimal digits of four bytes, the first in the lowest byte. It
+// works on all of them at once.
+func hexOf(b []byte) uint64 {
+	const ones = 0x0101010101010101
+	x := uint64(binary.LittleEndian.Uint32(b))
+	// Spread the nibbles, each to a byte of its own, high before low.
+	x = (x | x<<16) & 0x0000ffff0000ffff
+	x = (x | x<<8) & 0x00ff00ff00ff00ff
+	x = (x>>4 | x<<8) & 0x0f0f0f0f0f0f0f0f
+	isLetter := (x + 6*ones) >> 4 & ones
+	return x + '0'*ones + isLetter*('a'-'9'-1)
 }
 
 // ParseEventID reads the canonical form.

@@ -137,7 +137,8 @@ func (j *job) decideOn(ctx context.Context, c ledger.Card) (ledger.Decision, err
 	}
 	if m.EventType == cardlake.Reversal {
 		return j.s.ledger.Reverse(ctx, ledger.Reversal{
-			Event: m.EventID, Original: m.TransactionID, Card: c, Keep: r.keep, Advice: r.mti == iso8583.ReversalAdvice, At: at,
+			Event: m.EventID, Original: m.TransactionID, Card: c, Keep: r.keep, Advice: r.mti == iso8583.ReversalAdvice,
+			Amount: m.Amount, At: at,
 		}, emit)
 	}
 	return j.s.ledger.Authorize(ctx, ledger.Authorization{

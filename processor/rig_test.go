@@ -175,41 +175,55 @@ func (r *rig) shutdown() {
 	}
 }
 
-// events returns the events in the outbox so far, opened, in order.
-func (r *rig) events() []card.Message {
+// relay takes what is in the outbox so far, in order.
+func (r *rig) relay(take func(outbox.Record) error) {
 	r.t.Helper()
-	var out []card.Message
-	want := r.ledger.Outbox().Stats().Depth
-	if want == 0 {
-		return nil
+	left := r.ledger.Outbox().Stats().Depth
+	if left == 0 {
+		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	d := wire.NewDecoder(r.ring, wire.DecoderConfig{})
+	var failed error
 	err := r.ledger.Outbox().Run(ctx, producerFunc(func(rs []outbox.Record) error {
 		for _, rec := range rs {
-			var m card.Message
-			sealed, err := d.Decode(rec.Value, &m)
-			if err == nil {
-				err = d.Open(ctx, "abcdabcdabcdabcd", &m, sealed)
-			}
-			if err != nil {
-				return err
-			}
-			if key := r.ledger.KeyOf(m.PAN); !bytes.Equal(rec.Key, key[:]) || rec.Time.UnixMicro() != m.EventTime {
-				return errors.New("record's key or time is not the card's or the decision's")
-			}
-			out = append(out, m)
+			failed = errors.Join(failed, take(rec))
 		}
-		if int64(len(out)) == want {
+		if left -= int64(len(rs)); left == 0 {
 			cancel()
 		}
 		return nil
 	}))
-	if err != nil {
+	if err := errors.Join(err, failed); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// events returns the events in the outbox so far, opened, in order.
+func (r *rig) events() (out []card.Message) {
+	r.t.Helper()
+	r.relay(func(rec outbox.Record) error {
+		m, err := r.open(rec)
+		out = append(out, m)
+		return err
+	})
 	return out
+}
+
+// open opens the event that the record holds.
+func (r *rig) open(rec outbox.Record) (m card.Message, err error) {
+	d := wire.NewDecoder(r.ring, wire.DecoderConfig{})
+	sealed, err := d.Decode(rec.Value, &m)
+	if err == nil {
+		err = d.Open(context.Background(), "abcdabcdabcdabcd", &m, sealed)
+	}
+	if err != nil {
+		return m, err
+	}
+	if key := r.ledger.KeyOf(m.PAN); !bytes.Equal(rec.Key, key[:]) || rec.Time.UnixMicro() != m.EventTime {
+		return m, errors.New("record's key or time is not the card's or the decision's")
+	}
+	return m, nil
 }
 
 type producerFunc func([]outbox.Record) error

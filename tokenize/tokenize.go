@@ -59,18 +59,25 @@ func (m *Minter) AppendToken(dst []byte, pan card.PAN) []byte {
 var domainBytes = []byte(domain)
 
 // Apply sets the message's card token, bin and last4 from its card number. The three
-// strings are valid until the next Apply.
+// strings are valid until the next Apply or ApplyRow.
 func (m *Minter) Apply(msg *card.Message) {
-	out := m.AppendToken(m.out[:0], msg.PAN)
-	token := len(out)
-	digits := msg.PAN.Digits()
+	msg.CardToken, msg.BIN, msg.Last4 = m.apply(msg.PAN)
+}
+
+// ApplyRow sets the row's card token, bin and last4 from its card number, as Apply does.
+func (m *Minter) ApplyRow(r *cardlake.Row, pan card.PAN) {
+	r.CardToken, r.BIN, r.Last4 = m.apply(pan)
+}
+
+func (m *Minter) apply(pan card.PAN) (token, bin, last4 string) {
+	out := m.AppendToken(m.out[:0], pan)
+	tokenEnd := len(out)
+	digits := pan.Digits()
 	r := RuleFor(len(digits))
 	out = append(out, digits[:r.First]...)
-	bin := len(out)
+	binEnd := len(out)
 	out = append(out, digits[len(digits)-r.Last:]...)
-	msg.CardToken = view(out[:token])
-	msg.BIN = view(out[token:bin])
-	msg.Last4 = view(out[bin:])
+	return view(out[:tokenEnd]), view(out[tokenEnd:binEnd]), view(out[binEnd:])
 }
 
 func view(b []byte) string {

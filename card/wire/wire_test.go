@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/google/go-cmp/cmp"
 	"github.com/hamba/avro/v2"
 
@@ -271,7 +272,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(value)
 	f.Add([]byte{0, 0, 0, 0, 1})
-	d := wire.NewDecoder(k, wire.DecoderConfig{})
+	d, batch := wire.NewDecoder(k, wire.DecoderConfig{}), cardlake.NewBatch()
 	f.Fuzz(func(t *testing.T, value []byte) {
 		var m card.Message
 		sealed, err := d.Decode(value, &m)
@@ -279,6 +280,20 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		_ = d.Open(context.Background(), "ownera", &m, sealed)
+		var row cardlake.Row
+		if _, err := d.DecodeRow(value, &row); err != nil {
+			t.Fatal(err)
+		}
+		row.CardToken, row.IngestedAt, row.Position.Stream = "token", 1, "stream"
+		m.CardToken, m.IngestedAt, m.Position.Stream = "token", 1, "stream"
+		byRow, byMessage := batch.AppendRow(&row), batch.Append(&m.Transaction)
+		if (byRow == nil) != (byMessage == nil) {
+			t.Fatalf("the row is %v, the message %v", byRow, byMessage)
+		}
+		if rec := batch.View(); byRow == nil && !array.RecordEqual(rec.NewSlice(0, 1), rec.NewSlice(1, 2)) {
+			t.Fatal("the row is another than the message")
+		}
+		batch.Reset()
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/cardlake/cardlake"
@@ -44,66 +45,96 @@ func (t *Table) append(ctx context.Context, a catalog.Append) (catalog.Snapshot,
 	if err := check(a); err != nil {
 		return catalog.Snapshot{}, err
 	}
-	id := appendID()
+	// What earlier commits made superfluous is removed meanwhile.
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if due := t.due(); len(due) > 0 {
+		wg.Go(func() { t.cat.remove(ctx, due...) })
+	}
+	c := newCommit(t, a.Files)
 	for attempts := range appendAttempts {
 		if attempts > 0 {
 			if err := pause(ctx, attempts); err != nil {
+				c.takeBack(ctx, true)
 				return catalog.Snapshot{}, err
 			}
 		}
-		base, err := t.load(ctx)
+		base, positions, err := t.ready(ctx, a)
 		if err != nil {
+			c.takeBack(ctx, true)
 			return catalog.Snapshot{}, err
 		}
-		positions, err := base.positions()
-		if err != nil {
-			return catalog.Snapshot{}, err
+		result, o, err := c.try(ctx, base, positions.Merge(a.To))
+		if o == failed || o == unknown {
+			var s *catalog.Snapshot
+			if o, s, err = t.settle(ctx, c, base, o, err); s != nil {
+				return *s, nil
+			}
 		}
-		if err := fence(positions, a); err != nil {
-			return catalog.Snapshot{}, err
-		}
-		c := &commit{t: t, base: base, storage: t.cat.storage(ctx)}
-		err = c.run(ctx, a.Files, positions.Merge(a.To), id)
-		switch c.swap {
+		switch o {
 		case swapped:
-			// Whatever err says came after the commit.
-			t.remember(c.result)
-			c.sweep()
-			return c.result.current()
-		case untried:
-			c.storage.removeCreated()
-			return catalog.Snapshot{}, err
+			t.remember(result)
+			t.retire(context.WithoutCancel(ctx), base, result)
+			return result.current()
 		case lost:
-			c.storage.removeCreated()
-		case failed:
-			return t.settle(ctx, id, err)
+			c.takeBack(ctx, false)
+		case unknown:
+			return catalog.Snapshot{}, fmt.Errorf("%w: %w", catalog.ErrUnknown, err)
+		default:
+			c.takeBack(ctx, true)
+			return catalog.Snapshot{}, err
 		}
 	}
+	c.takeBack(ctx, true)
 	return catalog.Snapshot{}, fmt.Errorf("%w: others won %d times in a row", catalog.ErrConflict, appendAttempts)
 }
 
-// settle finds out what became of a commit whose swap returned an error.
-func (t *Table) settle(ctx context.Context, id string, cause error) (catalog.Snapshot, error) {
+// ready returns the version to append to and its positions.
+func (t *Table) ready(ctx context.Context, a catalog.Append) (version, cardlake.Positions, error) {
+	base, err := t.load(ctx)
+	if err != nil {
+		return version{}, nil, err
+	}
+	positions, err := base.doc.positions()
+	if err != nil {
+		return version{}, nil, err
+	}
+	return base, positions, fence(positions, a)
+}
+
+// settle finds out what became of a commit whose swap returned an error. It returns the
+// snapshot if it is in the table, and otherwise what is known of the commit then.
+func (t *Table) settle(ctx context.Context, c *commit, base version, o outcome, cause error) (outcome, *catalog.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
 	v, err := t.load(ctx)
 	if err != nil {
-		return catalog.Snapshot{}, fmt.Errorf("%w: %w; then %w", catalog.ErrUnknown, cause, err)
+		return unknown, nil, fmt.Errorf("%w; then %w", cause, err)
 	}
-	for _, s := range v.ancestry() {
-		if property(s, appendProperty) != id {
-			continue
+	isWhole := false // whether every commit since base is still kept
+	for _, s := range v.doc.ancestry(v.doc.current) {
+		if s.Summary[appendProperty] == c.id {
+			p, err := s.own()
+			if err != nil {
+				return unknown, nil, err
+			}
+			found := s.snapshot(p.Clone())
+			return swapped, &found, nil
 		}
-		p, err := positionsOf(s)
-		if err != nil {
-			return catalog.Snapshot{}, fmt.Errorf("%w: %w", catalog.ErrUnknown, err)
+		if base.doc.current == nil && s.Parent == 0 || base.doc.current != nil && base.doc.current.ID == s.ID {
+			isWhole = true
+			break
 		}
-		return snapshotOf(s, p), nil
 	}
-	if isIOError(cause) {
-		return catalog.Snapshot{}, fmt.Errorf("%w: %w", catalog.ErrUnknown, cause)
+	switch {
+	case v.location != base.location && isWhole:
+		// Another commit was first, and the swap cannot succeed after it: names of metadata
+		// objects do not come back.
+		return lost, nil, cause
+	case v.location != base.location, o == unknown:
+		return unknown, nil, cause
 	}
-	return catalog.Snapshot{}, cause
+	return untried, nil, cause
 }
 
 // check reports an append that no table could take.

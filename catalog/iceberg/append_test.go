@@ -10,7 +10,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/catalog"
@@ -32,7 +34,12 @@ func rangeAppend(partition int32, from, to int64) catalog.Append {
 // ranges must cover all records up to the table's position, each once.
 func checkExactlyOnce(t *testing.T, db string, store *memoryStore) {
 	t.Helper()
-	tbl := mustTable(t, mustOpen(t, db, store), cardlake.Transactions)
+	checkCatalog(t, mustOpen(t, db, store))
+}
+
+func checkCatalog(t *testing.T, c *Catalog) {
+	t.Helper()
+	tbl := mustTable(t, c, cardlake.Transactions)
 	positions, err := tbl.Positions(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +232,7 @@ func TestEmptyAppendMovesPositions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v.meta.NameMapping() != nil {
+	if v.doc.meta.NameMapping() != nil {
 		t.Error("an empty append left a name mapping in the table's properties")
 	}
 }
@@ -234,22 +241,27 @@ func TestEmptyAppendMovesPositions(t *testing.T) {
 // fails has done nothing and left nothing, and does its work when it is tried again.
 func TestStoreFaults(t *testing.T) {
 	broken := errors.New("the disk is full")
-	for _, part := range []string{"-m1.avro", "/snap-", ".metadata.json"} {
+	for _, part := range []string{"-m0.avro", "-m1.avro", "/snap-", ".metadata.json"} {
 		t.Run("put "+part, func(t *testing.T) {
 			tbl, store, db := newTable(t, cardlake.Transactions)
+			faults := 0
 			for n := range int64(20) {
-				store.beforePut = nil
 				objects := store.names("")
-				store.beforePut = once(part, func() error { return broken })
+				store.beforePut = once(part, func() error { faults++; return broken })
 				a := rangeAppend(0, n*10, n*10+10)
-				_, err := tbl.Append(t.Context(), a)
-				if !errors.Is(err, broken) || errors.Is(err, catalog.ErrUnknown) || errors.Is(err, catalog.ErrConflict) {
-					t.Fatalf("append %d: %v", n, err)
+				if _, err := tbl.Append(t.Context(), a); err != nil {
+					if !errors.Is(err, broken) || errors.Is(err, catalog.ErrUnknown) || errors.Is(err, catalog.ErrConflict) {
+						t.Fatalf("append %d: %v", n, err)
+					}
+					if !slices.Equal(objects, store.names("")) {
+						t.Errorf("append %d left objects behind", n)
+					}
+					store.beforePut = nil
+					mustAppend(t, tbl, a)
 				}
-				if !slices.Equal(objects, store.names("")) {
-					t.Errorf("append %d left objects behind", n)
-				}
-				mustAppend(t, tbl, a)
+			}
+			if want := map[bool]int{true: 2, false: 20}[part == "-m1.avro"]; faults != want {
+				t.Errorf("%d puts failed, want %d", faults, want)
 			}
 			checkExactlyOnce(t, db, store)
 		})
@@ -276,10 +288,11 @@ func TestStoreFaults(t *testing.T) {
 
 // TestFailuresAtTheSwap fails the catalog between an append's last object and its swap.
 func TestFailuresAtTheSwap(t *testing.T) {
+	t.Parallel()
 	atSwap := func(store *memoryStore, act func() error) { store.beforePut = once(".metadata.json", act) }
 	execute := func(t *testing.T, tbl *Table, statement string) {
 		t.Helper()
-		if _, err := tbl.cat.pointers.db.Exec(statement); err != nil {
+		if _, err := sqlDB(tbl).Exec(statement); err != nil {
 			t.Error(err)
 		}
 	}
@@ -355,13 +368,13 @@ func TestFailuresAtTheSwap(t *testing.T) {
 	t.Run("always another first: conflict in the end", func(t *testing.T) {
 		tbl, store, db := newTable(t, cardlake.Transactions)
 		other := mustTable(t, mustOpen(t, db, store), cardlake.Transactions)
-		inside, n := false, int64(0)
+		var inside atomic.Bool
+		n := int64(0)
 		store.beforePut = func(name string) error {
-			if inside || !strings.HasSuffix(name, ".metadata.json") {
+			if !strings.HasSuffix(name, ".metadata.json") || !inside.CompareAndSwap(false, true) {
 				return nil
 			}
-			inside = true
-			defer func() { inside = false }()
+			defer inside.Store(false)
 			_, err := other.Append(t.Context(), rangeAppend(1, n, n+1))
 			n++
 			return err
@@ -392,7 +405,7 @@ func TestFailuresAtTheSwap(t *testing.T) {
 	t.Run("locked by another process: nothing happened", func(t *testing.T) {
 		tbl, store, db := newTable(t, cardlake.Transactions)
 		// The wait for a lock is as long as the connection says.
-		tbl.cat.pointers.db.SetMaxOpenConns(1)
+		sqlDB(tbl).SetMaxOpenConns(1)
 		execute(t, tbl, "PRAGMA busy_timeout = 10")
 		locker, err := sql.Open("sqlite", "file:"+db)
 		if err != nil {
@@ -418,18 +431,68 @@ type codedError int
 func (codedError) Error() string { return "coded" }
 func (e codedError) Code() int   { return int(e) }
 
-func TestIsIOError(t *testing.T) {
-	for code, want := range map[int]bool{
-		10:        true,  // SQLITE_IOERR
-		10 | 4<<8: true,  // SQLITE_IOERR_FSYNC
-		5:         false, // SQLITE_BUSY
-		13:        true,  // SQLITE_FULL
+func TestClassifySQLite(t *testing.T) {
+	for code, want := range map[int]outcome{
+		10:        unknown, // SQLITE_IOERR
+		10 | 4<<8: unknown, // SQLITE_IOERR_FSYNC
+		13:        unknown, // SQLITE_FULL
+		5:         failed,  // SQLITE_BUSY
 	} {
-		if got := isIOError(fmt.Errorf("write: %w", codedError(code))); got != want {
-			t.Errorf("isIOError(%d) = %v", code, got)
+		if got := classifySQLite(fmt.Errorf("write: %w", codedError(code))); got != want {
+			t.Errorf("code %d is classified %v", code, got)
 		}
 	}
-	if isIOError(errors.New("other")) {
-		t.Error("an error without a code is taken for one of SQLite's")
+	if classifySQLite(errors.New("other")) != failed {
+		t.Error("an error without a code is taken for one of the disk's")
+	}
+}
+
+// lateNews are pointers whose swaps happen, but are reported failed a while later.
+type lateNews struct {
+	pointers
+	meanwhile func()
+}
+
+func (p *lateNews) swap(ctx context.Context, def *cardlake.Table, from, to string) (outcome, error) {
+	if o, err := p.pointers.swap(ctx, def, from, to); o != swapped {
+		return o, err
+	}
+	p.meanwhile()
+	return unknown, errors.New("the connection is lost")
+}
+
+// TestNewsAfterTheHistory stops a process between its swap and the error, while others
+// commit: as long as the history reaches back, its commit is found, and after that it is not
+// taken for one that did not happen, whose files could be deleted.
+func TestNewsAfterTheHistory(t *testing.T) {
+	for commits, isFound := range map[int64]bool{0: true, 3: true, 4: false, 30: false} {
+		for _, isFirst := range []bool{true, false} {
+			db, store := filepath.Join(t.TempDir(), "catalog.db"), newStore()
+			open := func() (*Catalog, *Table) {
+				c, err := Open(t.Context(), Config{DB: db, Objects: store, History: 4, Grace: time.Nanosecond})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { c.Close() })
+				return c, mustTable(t, c, cardlake.Transactions)
+			}
+			c, tbl := open()
+			_, other := open()
+			from := int64(0)
+			if !isFirst {
+				mustAppend(t, tbl, rangeAppend(0, 0, 10))
+				from = 10
+			}
+			c.pointers = &lateNews{c.pointers, func() {
+				for n := range commits {
+					mustAppend(t, other, rangeAppend(1, n, n+1))
+				}
+			}}
+			s, err := tbl.Append(t.Context(), rangeAppend(0, from, from+5))
+			if isFound && (err != nil || s.ID == 0) || !isFound && !errors.Is(err, catalog.ErrUnknown) {
+				t.Errorf("after %d commits of others: %+v, %v", commits, s, err)
+			}
+			checkExactlyOnce(t, db, store)
+		}
 	}
 }

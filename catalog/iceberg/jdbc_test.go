@@ -18,17 +18,22 @@ import (
 // TestJDBCLayout opens the catalog with iceberg-go's SQL catalog, which knows nothing of
 // this package, and plans a scan of a tenant's day.
 func TestJDBCLayout(t *testing.T) {
-	tbl, store, _ := newTable(t, cardlake.Transactions)
+	tbl, _, _ := newTable(t, cardlake.Transactions)
+	checkJDBC(t, tbl, sqlcatalog.SQLite)
+}
+
+func checkJDBC(t *testing.T, tbl *Table, dialect sqlcatalog.SupportedDialect) {
+	t.Helper()
 	var last string
 	for n := range 20 {
 		last = strconv.FormatInt(mustAppend(t, tbl, window(n, 3)).ID, 10)
 	}
 
 	icebergio.Register("cardlake", func(ctx context.Context, _ *url.URL, _ map[string]string) (icebergio.IO, error) {
-		return (&Catalog{store: store}).storage(ctx), nil
+		return foreign{ctx, tbl}, nil
 	})
 	defer icebergio.Unregister("cardlake")
-	other, err := sqlcatalog.NewCatalog(catalogName, tbl.cat.pointers.db, sqlcatalog.SQLite, iceberg.Properties{})
+	other, err := sqlcatalog.NewCatalog(catalogName, sqlDB(tbl), dialect, iceberg.Properties{})
 	if err != nil {
 		t.Fatal(err)
 	}

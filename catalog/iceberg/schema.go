@@ -3,6 +3,7 @@ package iceberg
 import (
 	"crypto/rand"
 	"fmt"
+	"strconv"
 
 	iceberg "github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
@@ -67,18 +68,17 @@ func sortOrderOf(def *cardlake.Table) (table.SortOrder, error) {
 	}})
 }
 
-// propertiesOf keeps a commit's cost independent of the table's age: old metadata objects
-// go after ten commits. Merging manifests and retrying are the protocol's own
-// (commit.stageMerge, Table.Append), so iceberg-go's are off.
-func propertiesOf(def *cardlake.Table) iceberg.Properties {
+// propertiesOf are the table's properties. Those about commits are for other engines: this
+// package merges manifests and bounds the metadata log itself.
+func propertiesOf(def *cardlake.Table, at locations) iceberg.Properties {
 	return iceberg.Properties{
 		"comment":                                 def.Doc,
-		table.WriteMetadataPathKey:                uriOf(metadataPrefix(def)),
-		table.WriteDataPathKey:                    uriOf("data/" + def.Name),
+		table.WriteMetadataPathKey:                at.uri(metadataPrefix(def)),
+		table.WriteDataPathKey:                    at.uri("data/" + def.Name),
 		table.WriteFormatDefaultKey:               "parquet",
 		table.ParquetCompressionKey:               "zstd",
 		table.ManifestMergeEnabledKey:             "false",
-		table.MetadataPreviousVersionsMaxKey:      "10",
+		table.MetadataPreviousVersionsMaxKey:      strconv.Itoa(metadataLog),
 		table.MetadataDeleteAfterCommitEnabledKey: "true",
 		table.CommitNumRetriesKey:                 "0",
 	}
@@ -88,7 +88,7 @@ func metadataPrefix(def *cardlake.Table) string { return "metadata/" + def.Name 
 
 // newMetadata is the first metadata of the table: no snapshot. The builder keeps the
 // definition's field ids, which iceberg-go's NewMetadata would renumber.
-func newMetadata(def *cardlake.Table) (table.Metadata, error) {
+func newMetadata(def *cardlake.Table, at locations) (table.Metadata, error) {
 	schema, err := schemaOf(def)
 	if err != nil {
 		return nil, err
@@ -107,15 +107,15 @@ func newMetadata(def *cardlake.Table) (table.Metadata, error) {
 	}
 	const lastAdded = -1 // the schema, order or spec that was added last
 	for _, step := range []func() error{
-		func() error { return b.SetUUID(newUUID()) },
-		func() error { return b.SetLoc(uriOf(def.Name)) },
+		func() error { return b.SetUUID([16]byte(newUUID())) },
+		func() error { return b.SetLoc(at.uri(def.Name)) },
 		func() error { return b.AddSchema(schema) },
 		func() error { return b.SetCurrentSchemaID(lastAdded) },
 		func() error { return b.AddPartitionSpec(&spec, true) },
 		func() error { return b.SetDefaultSpecID(lastAdded) },
 		func() error { return b.AddSortOrder(&order) },
 		func() error { return b.SetDefaultSortOrderID(lastAdded) },
-		func() error { return b.SetProperties(propertiesOf(def)) },
+		func() error { return b.SetProperties(propertiesOf(def, at)) },
 	} {
 		if err := step(); err != nil {
 			return nil, err
@@ -125,12 +125,17 @@ func newMetadata(def *cardlake.Table) (table.Metadata, error) {
 }
 
 // newUUID is a random (version 4) UUID, RFC 9562 section 5.4.
-func newUUID() [16]byte {
-	var id [16]byte
+func newUUID() (id uuid) {
 	rand.Read(id[:])
 	id[6] = id[6]&0x0f | 0x40
 	id[8] = id[8]&0x3f | 0x80
 	return id
+}
+
+type uuid [16]byte
+
+func (id uuid) String() string {
+	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
 // checkLayout reports the first difference between the table and its definition. Docs may

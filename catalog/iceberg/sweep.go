@@ -1,49 +1,114 @@
 package iceberg
 
-// sweep removes the metadata objects that only the snapshots which a commit expired had
-// use for: their manifest lists, and the manifests that were merged into others. It is best
-// effort: what it leaves is found by maintenance, as objects that no metadata names. Data
-// files are not touched.
-//
-// It reasons on a linear history: a manifest that is gone from one snapshot's list is in
-// none of the later ones. Where there are branches, tags or snapshots that were rolled back,
-// it leaves everything to maintenance.
-func (c *commit) sweep() {
-	before, after := c.base.ancestry(), c.result.ancestry()
-	if len(before) != len(c.base.meta.Snapshots()) {
-		return
-	}
-	superfluous := map[string]bool{}
-	for _, s := range before {
-		if c.result.meta.SnapshotByID(s.SnapshotID) != nil {
-			continue
-		}
-		manifests, err := s.Manifests(c.storage)
-		if err != nil {
-			c.warn(err)
-			return
-		}
-		for _, m := range manifests {
-			superfluous[m.FilePath()] = true
-		}
-		superfluous[s.ManifestList] = true
-	}
-	if len(superfluous) == 0 {
-		return
-	}
-	listed, err := after[len(after)-1].Manifests(c.storage)
-	if err != nil {
-		c.warn(err)
-		return
-	}
-	for _, m := range listed {
-		delete(superfluous, m.FilePath())
-	}
-	for uri := range superfluous {
-		_ = c.storage.Remove(uri)
-	}
+import (
+	"context"
+	"maps"
+	"time"
+)
+
+const (
+	// sweepMost bounds how many objects one append removes, so that none waits long.
+	sweepMost = 64
+	// retiredMost bounds how many objects wait for their removal.
+	retiredMost = 1 << 16
+)
+
+// retired is an object that no version of the table has named since a commit. It is removed
+// a while later, because a reader may still be at work on an older version.
+type retired struct {
+	name  string
+	since time.Time
 }
 
-func (c *commit) warn(err error) {
-	c.t.cat.log.Warn("expired table metadata was not removed", "table", c.t.def.FullName(), "error", err)
+// retire remembers the objects that only the versions before the commit had use for: the
+// metadata object that left its log, and the manifest lists of dropped snapshots with
+// the manifests that were merged into others. It is best effort: what is forgotten when the
+// process ends is found by maintenance, as objects that no metadata names. Data files are
+// not touched.
+//
+// A manifest that is gone from one snapshot's list is in none of those that descend from it.
+// So what the oldest of the current snapshot's ancestors lists, and what the snapshots
+// beside them list that a branch, a tag or a rollback left, is all that is still needed.
+func (t *Table) retire(ctx context.Context, base, result version) {
+	named := map[string]bool{result.location: true}
+	for _, m := range result.doc.previous {
+		named[m.Location] = true
+	}
+	superfluous := map[string]bool{}
+	for _, m := range base.doc.previous {
+		if !named[m.Location] {
+			superfluous[m.Location] = true
+		}
+	}
+	if err := t.retireSnapshots(ctx, base, result, superfluous); err != nil {
+		t.cat.log.WarnContext(ctx, "expired table metadata was not removed", "table", t.def.FullName(), "error", err)
+	}
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for uri := range superfluous {
+		if name, err := t.cat.locations.object(uri); err == nil {
+			t.retired = append(t.retired, retired{name, now})
+		}
+	}
+	t.retired = t.retired[max(0, len(t.retired)-retiredMost):]
+}
+
+func (t *Table) retireSnapshots(ctx context.Context, base, result version, superfluous map[string]bool) error {
+	isKept := make(map[*snapshot]bool, len(result.doc.snapshots))
+	for _, s := range result.doc.snapshots {
+		isKept[s] = true
+	}
+	var gone, needed []*snapshot
+	for _, s := range base.doc.snapshots {
+		if !isKept[s] {
+			gone = append(gone, s)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	ancestors := result.doc.ancestry(result.doc.current)
+	for _, s := range ancestors[:len(ancestors)-1] {
+		delete(isKept, s)
+	}
+	for s := range isKept {
+		needed = append(needed, s)
+	}
+	paths := map[string]bool{}
+	for _, s := range gone {
+		list, err := s.list(ctx, t.cat)
+		if err != nil {
+			return err
+		}
+		paths[s.List] = true
+		for _, m := range list {
+			paths[m.path] = true
+		}
+	}
+	for _, s := range needed {
+		list, err := s.list(ctx, t.cat)
+		if err != nil {
+			return err
+		}
+		for _, m := range list {
+			delete(paths, m.path)
+		}
+	}
+	maps.Copy(superfluous, paths)
+	return nil
+}
+
+// due takes the objects whose time has come.
+func (t *Table) due() (names []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := time.Now().Add(-t.cat.grace)
+	n := 0
+	for n < min(len(t.retired), sweepMost) && !t.retired[n].since.After(before) {
+		names = append(names, t.retired[n].name)
+		n++
+	}
+	t.retired = t.retired[n:]
+	return names
 }

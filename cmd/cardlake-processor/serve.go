@@ -88,7 +88,17 @@ func serve(ctx context.Context, args []string, _ io.Reader, _, stderr io.Writer)
 		serving, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(gctx, cancel)() // the others failed
+		// Totals are made until the last decision is: theirs goes out with its events.
+		counting, stopCounting := context.WithCancel(gctx)
+		counted := make(chan error, 1)
+		go func() {
+			err := processor.NewTotals(l, processor.TotalsConfig{Region: *region}).Run(counting)
+			cancel() // it ends early only when the ledger fails
+			counted <- err
+		}()
 		err := server.Run(serving)
+		stopCounting()
+		err = errors.Join(err, <-counted)
 		for end := time.Now().Add(flushTime); gctx.Err() == nil && l.Outbox().Stats().Depth > 0 && time.Now().Before(end); {
 			time.Sleep(10 * time.Millisecond)
 		}

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,10 +19,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/card"
 	"github.com/cardlake/cardlake/processor/outbox"
 )
 
@@ -150,12 +154,45 @@ func TestOneEventDecidedOnceAmongMany(t *testing.T) {
 	}
 }
 
+// crashCards are the cards of the crash tests, of two tenants.
+func crashCards(t testing.TB) []card.Issued {
+	cards := issuedRange(t, 8)
+	for i := range cards {
+		if i%2 == 1 {
+			cards[i].Tenant = "bolivar"
+		}
+	}
+	return cards
+}
+
+// crashAsk is purchase n of the crash tests: an approved one of 10, in one of three minutes and
+// of two currencies.
+func crashAsk(n uint64, c Card) Authorization {
+	a := ask(n, c, 10)
+	a.At = noon.Add(time.Duration(n%3) * time.Minute)
+	if n%5 == 0 {
+		a.Amount.Currency = "CLP"
+	}
+	return a
+}
+
+// closeWhile closes minutes again and again until ctx ends: those that are over as of the
+// second, or all.
+func closeWhile(ctx context.Context, t testing.TB, l *Ledger) {
+	for n := 0; ctx.Err() == nil; n++ {
+		grace := time.Duration(n%3 - 1) // every third time negative
+		closeTotals(t, l, noon.Add(time.Minute+time.Duration(n)), grace)
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // TestPowerFailure takes the disk away at random moments, with everything that was not
 // synced, and looks at what the next process finds: every decision that was answered, its
-// money and its event; and no event on the stream whose decision is lost.
+// money, its event and its place in a control total; and no event or total on the stream
+// whose decision is lost.
 func TestPowerFailure(t *testing.T) {
 	const workers = 8
-	cards := issuedRange(t, workers)
+	cards := crashCards(t)
 	for round := range 12 {
 		fs := vfs.NewCrashableMem()
 		l := openTest(t, fs, "ledger", Config{MaxPerMinute: -1})
@@ -164,13 +201,14 @@ func TestPowerFailure(t *testing.T) {
 		}
 		var mu sync.Mutex
 		answered, streamed := map[cardlake.EventID]Decision{}, map[cardlake.EventID]bool{}
+		var totals []cardlake.ControlTotal // on the stream
 		ctx, cancel := context.WithCancel(context.Background())
 		var all sync.WaitGroup
 		for w := range workers {
 			c := find(t, l, cards[w].PAN)
 			all.Go(func() {
 				for n := uint64(w) << 32; ctx.Err() == nil; n++ {
-					d := authorize(t, l, ask(n, c, 10))
+					d := authorize(t, l, crashAsk(n, c))
 					mu.Lock()
 					answered[event(n)] = d
 					mu.Unlock()
@@ -182,14 +220,24 @@ func TestPowerFailure(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				for _, r := range rs {
-					streamed[cardlake.EventID(r.Value)] = true
+					if c, ok := decodeTotal(t, r); ok {
+						totals = append(totals, c)
+					} else {
+						streamed[cardlake.EventID(r.Value)] = true
+					}
 				}
 			}))
 			if err != nil {
 				t.Error(err)
 			}
 		})
-		time.Sleep(time.Duration(5+3*round) * time.Millisecond)
+		all.Go(func() { closeWhile(ctx, t, l) })
+		for isAnswered := false; !isAnswered; { // a slow machine takes longer for the first
+			time.Sleep(time.Duration(5+3*round) * time.Millisecond)
+			mu.Lock()
+			isAnswered = len(answered) > 0
+			mu.Unlock()
+		}
 		mu.Lock()
 		before := make(map[cardlake.EventID]Decision, len(answered))
 		for id, d := range answered {
@@ -199,6 +247,7 @@ func TestPowerFailure(t *testing.T) {
 		for id := range streamed {
 			alreadyStreamed[id] = true
 		}
+		counted := slices.Clone(totals)
 		after := fs.CrashClone(vfs.CrashCloneCfg{})
 		mu.Unlock()
 		cancel()
@@ -208,18 +257,22 @@ func TestPowerFailure(t *testing.T) {
 		}
 
 		l = openTest(t, after, "ledger", Config{MaxPerMinute: -1})
-		checkRecovered(t, l, before, alreadyStreamed)
+		checkRecovered(t, l, before, alreadyStreamed, counted)
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// checkRecovered checks a reopened ledger of approved purchases of 10 against what earlier
+// checkRecovered checks a reopened ledger of the crash tests' purchases against what earlier
 // answers and the stream promised.
-func checkRecovered(t *testing.T, l *Ledger, answered map[cardlake.EventID]Decision, streamed map[cardlake.EventID]bool) {
+func checkRecovered(
+	t *testing.T, l *Ledger, answered map[cardlake.EventID]Decision, streamed map[cardlake.EventID]bool, totals []cardlake.ControlTotal,
+) {
 	t.Helper()
-	inOutbox := events(t, l)
+	closeTotals(t, l, noon, everything)
+	inOutbox, more := contents(t, l)
+	checkTotals(t, append(totals, more...), journal(t, l))
 	for id, n := range inOutbox {
 		if n != 1 {
 			t.Errorf("event %v is in the outbox %d times", id, n)
@@ -263,6 +316,33 @@ func checkRecovered(t *testing.T, l *Ledger, answered map[cardlake.EventID]Decis
 			t.Errorf("account %d holds %d, its decisions say %d", n, have, want[c.Key])
 		}
 	}
+}
+
+// journal returns what the ledger's stored decisions, which are the crash tests' purchases,
+// have to be counted as.
+func journal(t *testing.T, l *Ledger) (out []decision) {
+	t.Helper()
+	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: []byte{eventPrefix}, UpperBound: []byte{eventPrefix + 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		s, err := (&txn{l: l}).decision(cardlake.EventID(it.Key()[1:]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := binary.BigEndian.Uint64(it.Key()[9:])
+		a := crashAsk(n, Card{})
+		tenant := cardlake.Tenant("aurora")
+		if n>>32%2 == 1 {
+			tenant = "bolivar"
+		}
+		out = append(out, decision{tenant, a.At.UnixMicro(), a.Amount, s.code == "00"})
+	}
+	if err := it.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 func union(a map[cardlake.EventID]Decision, b map[cardlake.EventID]int, c map[cardlake.EventID]bool) map[cardlake.EventID]bool {
@@ -358,7 +438,7 @@ func TestKilledProcess(t *testing.T) {
 	}
 	dir := t.TempDir()
 	l := openTest(t, vfs.Default, dir, Config{})
-	if _, err := l.Import(context.Background(), seq(issuedRange(t, 8)...)); err != nil {
+	if _, err := l.Import(context.Background(), seq(crashCards(t)...)); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Close(); err != nil {
@@ -397,7 +477,7 @@ func TestKilledProcess(t *testing.T) {
 	}
 	l = openTest(t, vfs.Default, dir, Config{})
 	defer l.Close()
-	checkRecovered(t, l, answered, nil)
+	checkRecovered(t, l, answered, nil, nil)
 }
 
 func killMe(t *testing.T, dir string) {
@@ -405,11 +485,12 @@ func killMe(t *testing.T, dir string) {
 	fmt.Sscan(os.Getenv("CARDLAKE_LEDGER_KILL_ROUND"), &round)
 	l := openTest(t, vfs.Default, dir, Config{MaxPerMinute: -1})
 	var all sync.WaitGroup
+	all.Go(func() { closeWhile(context.Background(), t, l) })
 	for w := range uint64(8) {
 		c := find(t, l, issued(t, int(w)).PAN)
 		all.Go(func() {
 			for n := (round*8 + w) << 32; ; n++ {
-				d := authorize(t, l, ask(n, c, 10))
+				d := authorize(t, l, crashAsk(n, c))
 				fmt.Fprintf(os.Stdout, "%v %s %s .\n", event(n), d.Code, d.Approval)
 			}
 		})

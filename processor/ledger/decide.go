@@ -52,6 +52,7 @@ type Reversal struct {
 	// Advice says that the sender does not ask but tell: it is accepted although the
 	// original is unknown, and an original that comes later is declined.
 	Advice bool
+	Amount cardlake.Money // as the event shows it; for the control totals only
 	At     time.Time
 }
 
@@ -76,14 +77,14 @@ type Emit func(Decision) ([]byte, error)
 // Authorize decides on a request and makes the decision, the account's new state and the
 // event durable before it returns. After an error nothing was decided.
 func (l *Ledger) Authorize(ctx context.Context, a Authorization, emit Emit) (Decision, error) {
-	t := txn{l: l, event: a.Event, card: &a.Card, amount: a.Amount.Minor, at: a.At}
+	t := txn{l: l, event: a.Event, card: &a.Card, amount: a.Amount.Minor, counted: a.Amount, at: a.At}
 	return t.run(ctx, func() (Decision, error) { return t.authorize(&a) }, emit)
 }
 
 // Reverse undoes an authorization, once, and makes that durable before it returns. After
 // an error nothing was decided.
 func (l *Ledger) Reverse(ctx context.Context, r Reversal, emit Emit) (Decision, error) {
-	t := txn{l: l, event: r.Event, card: &r.Card, reversal: true, at: r.At}
+	t := txn{l: l, event: r.Event, card: &r.Card, reversal: true, counted: r.Amount, at: r.At}
 	return t.run(ctx, func() (Decision, error) { return t.reverse(&r) }, emit)
 }
 
@@ -96,6 +97,7 @@ type txn struct {
 	card     *Card
 	amount   int64
 	reversal bool
+	counted  cardlake.Money
 	at       time.Time
 }
 
@@ -155,7 +157,11 @@ func (t *txn) apply(decide func() (Decision, error), emit Emit) (Decision, uint6
 	if err != nil {
 		return d, 0, err
 	}
-	if err := t.l.db.ApplyNoSyncWait(t.b, pebble.Sync); err != nil {
+	err = t.count(seq, d.Approved())
+	if err == nil {
+		err = t.l.db.ApplyNoSyncWait(t.b, pebble.Sync)
+	}
+	if err != nil {
 		t.l.outbox.Release(seq, false)
 		return d, 0, err
 	}

@@ -1,10 +1,11 @@
-// Package ledger is the processor's durable memory: cards, accounts, decisions and the
-// events that announce them, in one Pebble store on a local disk.
+// Package ledger is the processor's durable memory: cards, accounts, decisions, the events
+// that announce them and the control totals that count them, in one Pebble store on a local
+// disk.
 //
 // A card is stored under 128 bits of HMAC-SHA-256 of its number, with a secret that lies in
 // the keyring: the store never holds a card number. What one decision changes (the account,
-// the answer for repeats, the event in the outbox) is one batch: it happens whole or not at
-// all, and it is on the disk before the answer is given.
+// the answer for repeats, the event in the outbox, the count of its minute) is one batch: it
+// happens whole or not at all, and it is on the disk before the answer is given.
 //
 // Lock order: event stripe, then account stripe. A stripe is held until the batch is
 // visible in memory, not until it is on the disk, so that concurrent decisions share one
@@ -92,7 +93,10 @@ const (
 	eventPrefix    = 'e' // + event id: the decision
 	undonePrefix   = 'r' // + event id of an original, look-up key: it has been reversed
 	timePrefix     = 't' // + instant, key of an event or reversal: what to forget when
+	countPrefix    = 's' // + minute, the event's sequence in the outbox: a decision that no control total counts yet
+	sequencePrefix = 'n' // + tenant: how many of its decisions control totals have counted
 	checkKey       = "m/index"
+	processorKey   = "m/processor" // the ledger's id in control totals
 )
 
 const stripes = 4096
@@ -103,6 +107,7 @@ type Ledger struct {
 	cfg    Config
 	outbox *outbox.Outbox
 	macs   sync.Pool // of hash.Hash, keyed with the index secret
+	totals totals
 
 	seed     maphash.Seed
 	events   [stripes]sync.Mutex
@@ -151,7 +156,7 @@ func open(ctx context.Context, fs vfs.FS, dir string, secrets keys.Secrets, cfg 
 	l := &Ledger{db: db, cfg: cfg, seed: maphash.MakeSeed(), bins: map[string]issuer{}}
 	key := append([]byte(nil), secret.Bytes()...)
 	l.macs.New = func() any { return hmac.New(sha256.New, key) }
-	if err := errors.Join(l.checkSecret(version), l.loadIssuers()); err != nil {
+	if err := errors.Join(l.checkSecret(version), l.loadIssuers(), l.openTotals()); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), db.Close())
 	}
 	if l.outbox, err = outbox.Open(db, cfg.Outbox); err != nil {

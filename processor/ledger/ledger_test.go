@@ -138,15 +138,27 @@ func held(t testing.TB, l *Ledger, c Card) int64 {
 // event id that the tests use as value.
 func events(t testing.TB, l *Ledger) map[cardlake.EventID]int {
 	t.Helper()
-	have := map[cardlake.EventID]int{}
+	have, _ := contents(t, l)
+	return have
+}
+
+// contents relays the outbox until it is empty and returns how often each event came, and the
+// control totals.
+func contents(t testing.TB, l *Ledger) (have map[cardlake.EventID]int, totals []cardlake.ControlTotal) {
+	t.Helper()
+	have = map[cardlake.EventID]int{}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if l.Outbox().Stats().Depth == 0 {
-		return have
+		return have, nil
 	}
 	err := l.Outbox().Run(ctx, producerFunc(func(rs []outbox.Record) {
 		for _, r := range rs {
-			have[cardlake.EventID(r.Value)]++
+			if c, ok := decodeTotal(t, r); ok {
+				totals = append(totals, c)
+			} else {
+				have[cardlake.EventID(r.Value)]++
+			}
 		}
 		if l.Outbox().Stats().Depth == int64(len(rs)) {
 			cancel()
@@ -155,7 +167,7 @@ func events(t testing.TB, l *Ledger) map[cardlake.EventID]int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return have
+	return have, totals
 }
 
 type producerFunc func([]outbox.Record)

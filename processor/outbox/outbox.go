@@ -181,6 +181,13 @@ func (o *Outbox) Release(seq uint64, kept bool) {
 	}
 }
 
+// Released returns the first sequence that was not released yet. The batches of all before it
+// are durable or were dropped.
+func (o *Outbox) Released() uint64 {
+	_, to := o.window()
+	return to
+}
+
 // Stats returns the state now. It must not be called once the store is closed.
 func (o *Outbox) Stats() Stats {
 	s := Stats{Depth: o.depth.Load(), Relayed: o.relayed.Load(), Failures: o.failures.Load()}

@@ -1,0 +1,116 @@
+package cardlake
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"math/rand/v2"
+	"unsafe"
+)
+
+// hashSeed keys the hash of the batches' tables, so that nobody outside can choose names that
+// fall on each other. The hash is wyhash's folded multiplication (Wang Yi, wyhash final
+// version 4), which for the short strings of a card network takes half the time of
+// hash/maphash.
+type hashSeed [2]uint64
+
+// newSeed draws a seed.
+func newSeed() hashSeed { return hashSeed{rand.Uint64(), rand.Uint64()} }
+
+func (k hashSeed) hash(s string) uint64 {
+	b, h := bytesOf(s), k[0]^uint64(len(s))
+	var first, last uint64 // up to 16 bytes, or the last 16
+	switch {
+	case len(b) > 16:
+		for ; len(b) > 16; b = b[16:] {
+			h = fold(binary.LittleEndian.Uint64(b)^k[1], binary.LittleEndian.Uint64(b[8:])^h)
+		}
+		b = bytesOf(s)[len(s)-16:]
+		first, last = binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
+	case len(b) >= 8:
+		first, last = binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[len(b)-8:])
+	case len(b) >= 4:
+		first, last = uint64(binary.LittleEndian.Uint32(b)), uint64(binary.LittleEndian.Uint32(b[len(b)-4:]))
+	case len(b) > 0:
+		first = uint64(b[0]) | uint64(b[len(b)/2])<<8 | uint64(b[len(b)-1])<<16
+	}
+	return fold(first^k[1], last^h)
+}
+
+func fold(a, b uint64) uint64 {
+	high, low := bits.Mul64(a, b)
+	return high ^ low
+}
+
+// bytesOf returns s's memory as bytes, which nobody may write.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+// index finds numbered entries by the hash of what they are about: a table of open
+// addressing, a power of two long and at most half full. A slot is 32 bits of the hash and
+// the entry's number plus 1; 0 is free.
+type index struct {
+	slots   []uint64
+	entries int
+}
+
+// A probe is a look-up on its way. Look-ups that are all begun before the first goes on wait
+// for memory together.
+type probe struct {
+	hash uint32
+	at   uint32 // slot
+	slot uint64 // what is in it
+}
+
+// probe begins to look a hash up.
+func (x *index) probe(hash uint32) probe {
+	p := probe{hash: hash, at: hash}
+	if len(x.slots) > 0 {
+		p.slot = x.slots[hash&uint32(len(x.slots)-1)]
+	}
+	return p
+}
+
+// next returns the next entry that may have the hash, -1 if there is none. Nothing may have
+// been added since the probe began.
+func (x *index) next(p *probe) (entry int32) {
+	for p.slot != 0 {
+		entry, isIt := int32(uint32(p.slot))-1, uint32(p.slot>>32) == p.hash
+		p.at++
+		p.slot = x.slots[p.at&uint32(len(x.slots)-1)]
+		if isIt {
+			return entry
+		}
+	}
+	return -1
+}
+
+const minSlots = 16
+
+// add returns the number of a new entry with the hash.
+func (x *index) add(hash uint32) int32 {
+	if 2*(x.entries+1) > len(x.slots) {
+		old := x.slots
+		x.slots = make([]uint64, max(minSlots, 2*len(old)))
+		for _, slot := range old {
+			if slot != 0 {
+				x.put(slot)
+			}
+		}
+	}
+	x.entries++
+	x.put(uint64(hash)<<32 | uint64(x.entries))
+	return int32(x.entries - 1)
+}
+
+func (x *index) put(slot uint64) {
+	mask := uint32(len(x.slots) - 1)
+	at := uint32(slot>>32) & mask
+	for x.slots[at] != 0 {
+		at = (at + 1) & mask
+	}
+	x.slots[at] = slot
+}
+
+func (x *index) reset() {
+	clear(x.slots)
+	x.entries = 0
+}
