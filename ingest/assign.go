@@ -103,6 +103,12 @@ func (w *Worker) load(ctx context.Context, parts []cardlake.StreamPartition) (ca
 	if err != nil {
 		return nil, fmt.Errorf("read positions of rejected records: %w", err)
 	}
+	totals := cardlake.Positions{}
+	if w.TotalsWriter != nil {
+		if totals, err = w.Totals.Positions(ctx); err != nil {
+			return nil, fmt.Errorf("read positions of control totals: %w", err)
+		}
+	}
 	known, isAhead := cardlake.Positions{}, false
 	for _, p := range parts {
 		if at, ok := positions[p]; ok {
@@ -144,6 +150,7 @@ func (w *Worker) load(ctx context.Context, parts []cardlake.StreamPartition) (ca
 		}
 		w.kept[p] = true
 	}
-	w.pipe.resume(w.next(), rejected)
+	w.landed = totals
+	w.pipe.resume(w.next(), cardlake.Positions{}.Merge(rejected), cardlake.Positions{}.Merge(totals))
 	return known, nil
 }

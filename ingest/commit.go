@@ -72,7 +72,7 @@ func (w *Worker) commitAll(ctx context.Context) {
 		}
 		began := time.Now()
 		err = w.land(ctx, o)
-		w.observe(Stage{Name: StageCommit, Began: began, Records: o.rows.Rows(), Err: err})
+		w.observe(Stage{Name: StageCommit, Began: began, Records: o.rows.Rows(), Opened: o.opened, Err: err})
 		if err == nil {
 			w.stats.commits.Add(1)
 			w.stats.lastCommit.Store(w.cfg.Now().UnixMicro())
@@ -85,40 +85,45 @@ func (w *Worker) commitAll(ctx context.Context) {
 	}
 }
 
-// land commits the window: rejected records first, then rows and positions. It tries until
-// the outcome is known.
+// land commits the window: rejected records and control totals first, then rows and
+// positions. It tries until the outcome is known.
 //
-// Rejected records go first, with positions of their own: if the worker dies in between,
-// the window is read again and its rejected records are found in their table (kept).
+// The others go first, with positions of their own: if the worker dies in between, the
+// window is read again, its rejected records are found in their table (kept), and totals
+// before their table's position are passed over.
 func (w *Worker) land(ctx context.Context, o *window) error {
 	if o.rejects.Rows() > 0 {
-		from, to := w.rejectedRange(o)
-		err := w.commit(ctx, w.Rejected, from, to, func() ([]cardlake.DataFile, error) {
-			return o.rejects.Flush(ctx, from, to)
-		})
-		if err != nil {
+		if err := w.landBefore(ctx, w.Rejected, w.pipe.rejectedTo, o, o.rejects.Flush); err != nil {
 			return err
 		}
-		maps.Copy(w.pipe.rejectedTo, to)
+	}
+	if o.totals != nil && o.totals.Rows() > 0 {
+		if err := w.landBefore(ctx, w.Totals, w.pipe.totalsTo, o, o.totals.Flush); err != nil {
+			return err
+		}
 	}
 	return w.commit(ctx, w.Transactions, o.from, o.to, func() ([]cardlake.DataFile, error) {
 		return o.rows.Flush(ctx, o.from, o.to)
 	})
 }
 
-// rejectedRange is where the rejected table stands for the partitions that are owned, and
-// where the window takes it. After a death between the two commits it is ahead of the window
-// and stays there.
-func (w *Worker) rejectedRange(o *window) (from, to cardlake.Positions) {
-	from, to = cardlake.Positions{}, cardlake.Positions{}
+// landBefore commits the window's part of a table that goes before the transactions, from
+// where that table stands. After a death between the commits it is ahead of the window and
+// stays there.
+func (w *Worker) landBefore(ctx context.Context, table Table, at cardlake.Positions, o *window,
+	flush func(ctx context.Context, from, to cardlake.Positions) ([]cardlake.DataFile, error)) error {
+	from, to := cardlake.Positions{}, cardlake.Positions{}
 	for p, next := range o.to {
-		at := w.pipe.rejectedTo[p]
-		from[p], to[p] = at, at
-		if next.Next > at.Next || next.Next == at.Next && next.Mark != "" {
+		from[p], to[p] = at[p], at[p]
+		if next.Next > at[p].Next || next.Next == at[p].Next && next.Mark != "" {
 			to[p] = next
 		}
 	}
-	return from, to
+	err := w.commit(ctx, table, from, to, func() ([]cardlake.DataFile, error) { return flush(ctx, from, to) })
+	if err == nil {
+		maps.Copy(at, to)
+	}
+	return err
 }
 
 // commit writes the files and appends them with the positions from..to. errFenced says that

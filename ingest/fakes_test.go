@@ -145,7 +145,7 @@ func (l *lake) runUntil(w *ingest.Worker, done func() bool) {
 	go func() { finished <- w.Run(ctx) }()
 	for !done() {
 		if ctx.Err() != nil {
-			l.t.Fatalf("the worker did not get there; committed %v of %v", l.transactions.at(), l.stream.ends())
+			l.t.Fatalf("the worker did not get there; committed %v of %v; it says\n%s", l.transactions.at(), l.stream.ends(), tail(&l.logs))
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -418,3 +418,6 @@ func (s *memSource) Seek(p cardlake.Positions) {
 }
 
 func (s *memSource) Commit(context.Context, cardlake.Positions) error { return nil }
+
+// tail is the end of what was logged.
+func tail(logs *bytes.Buffer) []byte { return logs.Bytes()[max(0, logs.Len()-1000):] }

@@ -31,14 +31,14 @@ type pipeline struct {
 	recent  []*window     // committed, oldest first
 
 	// committed is the table's position of the partitions that the worker owns, rejectedTo
-	// the rejected table's. The latter is ahead after a death between the two commits.
-	committed, rejectedTo cardlake.Positions
+	// and totalsTo the other tables'. These are ahead after a death between the commits.
+	committed, rejectedTo, totalsTo cardlake.Positions
 }
 
 func (p *pipeline) init(cfg Config) {
 	p.limit, p.keep, p.keepBytes = cfg.Pending, max(cfg.TailWindows, 0), cfg.TailBytes
 	p.changed = make(chan struct{})
-	p.committed, p.rejectedTo = cardlake.Positions{}, cardlake.Positions{}
+	p.committed, p.rejectedTo, p.totalsTo = cardlake.Positions{}, cardlake.Positions{}, cardlake.Positions{}
 }
 
 // change runs f under the lock and tells everyone who waits.
@@ -123,6 +123,11 @@ func (p *pipeline) done(o *window, err error) {
 	})
 }
 
+// stop makes the pipeline commit nothing more.
+func (p *pipeline) stop(err error) {
+	p.change(func() { p.stopped = err })
+}
+
 // trim lets committed windows go that are too many or too large to keep.
 func (p *pipeline) trim() {
 	var bytes int64
@@ -138,11 +143,16 @@ func (p *pipeline) trim() {
 	}
 }
 
-// windows returns those in memory, oldest first: committed ones, then those that wait.
+// windows returns those in memory, oldest first: committed ones, then those that wait. The
+// caller releases each.
 func (p *pipeline) windows() []*window {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Concat(p.recent, p.queue)
+	all := slices.Concat(p.recent, p.queue)
+	for _, o := range all {
+		o.hold() // the pipeline holds it too, as long as it is locked
+	}
+	return all
 }
 
 // waiting counts the windows that wait for their commit and tells when the first was opened.
@@ -192,9 +202,9 @@ func (p *pipeline) abandon(ctx context.Context) error {
 }
 
 // resume goes on from the table's positions.
-func (p *pipeline) resume(committed, rejected cardlake.Positions) {
+func (p *pipeline) resume(committed, rejected, totals cardlake.Positions) {
 	p.change(func() {
-		p.committed, p.rejectedTo = committed, rejected
+		p.committed, p.rejectedTo, p.totalsTo = committed, rejected, totals
 		if errors.Is(p.stopped, errFenced) {
 			p.stopped = nil
 		}

@@ -24,8 +24,8 @@ func ParsePayload(payload []byte) (key, value []byte, err error) {
 	return payload[size : size+int(n)], payload[size+int(n):], nil
 }
 
-// rejectedAAD binds a sealed payload to its place on the stream.
-func rejectedAAD(p cardlake.Position) []byte {
+// RejectedAAD binds a sealed payload of cards.transactions_rejected to its place on the stream.
+func RejectedAAD(p cardlake.Position) []byte {
 	aad := append([]byte("cardlake rejected record\x00"), p.Stream...)
 	aad = append(aad, 0)
 	aad = binary.BigEndian.AppendUint32(aad, uint32(p.Partition))

@@ -25,6 +25,7 @@ type Stage struct {
 	// Records are those polled or taken, or a committed window's rows.
 	Records int
 	Files   []cardlake.DataFile // of StageWrite
+	Opened  time.Time           // of StageCommit: when the window took its first record
 	Err     error               // why a window was not committed
 }
 

@@ -9,6 +9,7 @@ import (
 type Stats struct {
 	Records    int64 // taken from the stream
 	Rows       int64 // added to a window
+	Totals     int64 // control totals added to a window
 	Duplicates int64 // dropped, their event was in the lake or in the window
 	Late       int64 // further behind the newest event than Config.LateAfter
 	OutOfOrder int64 // behind the newest event, late ones included
@@ -30,8 +31,12 @@ type Stats struct {
 // reasons are the values of the column reason, in the order of stats.rejected.
 var reasons = [...]string{"undecodable", "unknown_schema", "unknown_tenant", "unopenable", "invalid_field"}
 
+// Reasons are the values of the column reason. Their order is fixed: a replay's positions
+// depend on it.
+func Reasons() []string { return reasons[:] }
+
 type stats struct {
-	records, rows, duplicates, late, outOfOrder                                      atomic.Int64
+	records, rows, totals, duplicates, late, outOfOrder                              atomic.Int64
 	commits, conflicts, unknown                                                      atomic.Int64
 	appendErrors, putErrors, pollErrors, keyRetries, lastCommit, watermark, lastPoll atomic.Int64
 	rejected                                                                         [len(reasons)]atomic.Int64
@@ -49,7 +54,7 @@ func (s *stats) reject(reason string) {
 func (w *Worker) Stats() Stats {
 	s := &w.stats
 	out := Stats{
-		Records: s.records.Load(), Rows: s.rows.Load(), Duplicates: s.duplicates.Load(),
+		Records: s.records.Load(), Rows: s.rows.Load(), Totals: s.totals.Load(), Duplicates: s.duplicates.Load(),
 		Late: s.late.Load(), OutOfOrder: s.outOfOrder.Load(), Rejected: map[string]int64{},
 		Commits: s.commits.Load(), Conflicts: s.conflicts.Load(), Unknown: s.unknown.Load(),
 		AppendErrors: s.appendErrors.Load(), PutErrors: s.putErrors.Load(),

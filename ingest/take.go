@@ -4,58 +4,118 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/card/wire"
+	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/tokenize"
 )
 
-// take handles one record: it becomes a row, a rejected row, or is dropped as a duplicate.
-// The only errors are the key service's; then nothing was taken.
-func (w *Worker) take(ctx context.Context, r *Record, now time.Time) error {
-	state := w.parts[r.Position.StreamPartition]
-	if state == nil || r.Position.Offset < state.next.Next {
-		return nil // of a partition that was given back, or before a Seek
-	}
-	if w.open == nil {
-		w.open = w.openWindow(now)
-	}
-	if !r.End && (len(w.kept) == 0 || !w.kept[r.Position]) {
-		if err := w.judge(ctx, r, state, now); err != nil {
-			return err
-		}
-	}
-	state.next = cardlake.Offset{Next: r.Position.Offset, Mark: r.Mark}
-	if !r.End {
-		state.next.Next++
-		state.last = r.Time
-		w.stats.records.Add(1)
-	}
-	return nil
+// chunkRecords is how many records are opened and tokenised before they are added to the
+// window, tenant by tenant. A tenant's columns are some fifty streams of memory: rows of many
+// tenants one after the other would miss the caches for each.
+const chunkRecords = 1024
+
+// taken is a record of a chunk: what became of it before it is added to the window.
+type taken struct {
+	verdict verdict
+	tenant  int // a number of the Poll's tenants
+	row     cardlake.Row
+	names   [64]byte // the memory of the row's token, bin and last4
+	isNew   bool     // the row was added: its event was not there already
+	total   cardlake.ControlTotal
+	reason  string // why it is rejected
+	cause   error
+	sealed  []byte // its payload
 }
 
-// judge makes the record a row or a rejected row.
-func (w *Worker) judge(ctx context.Context, r *Record, state *part, now time.Time) error {
-	err := w.row(ctx, r, state, now)
-	for attempt := 0; err != nil; attempt++ {
-		reason, isFinal := rejection(err)
-		if !isFinal {
-			return err
+type verdict int8
+
+const (
+	passOver verdict = iota // not the worker's, or in a table already
+	asRow
+	asTotal
+	asRejected
+)
+
+// takeAll takes the records, closing windows that get full, and returns how many it took. It
+// stops early when ctx ends, or when a window cannot be closed.
+func (w *Worker) takeAll(ctx context.Context, records []Record) int {
+	clear(w.tenants)
+	now := w.cfg.Now()
+	for done := 0; done < len(records); {
+		n := min(len(records)-done, chunkRecords)
+		if w.open != nil {
+			n = min(n, w.cfg.WindowRows-w.open.records())
+		} else {
+			n = min(n, w.cfg.WindowRows)
 		}
-		// Once it is final, only the rejection is tried again: the event counts as seen.
-		failure := w.reject(ctx, r, now, reason, err)
-		if failure == nil {
-			return nil
+		chunk := records[done : done+n]
+		for i := range chunk {
+			if !w.prepare(ctx, &chunk[i], &w.chunk[i], now) {
+				return done
+			}
 		}
-		if !w.retry(ctx, failure, r.Position) {
-			return failure
+		if !w.add(ctx, chunk, now) {
+			return done
+		}
+		done += n
+		if w.open != nil && w.open.rows.Crowded() && !w.spill(ctx) {
+			return done
+		}
+		if w.isFull() && w.close(ctx) != nil {
+			return done
 		}
 	}
-	w.keyFailures = 0
-	return nil
+	return len(records)
+}
+
+// prepare decodes, opens and tokenises a record, or seals what cannot be, as long as it takes
+// while the key service is away. It reports whether ctx is still going on.
+func (w *Worker) prepare(ctx context.Context, r *Record, t *taken, now time.Time) bool {
+	t.verdict, t.isNew, t.cause, t.sealed = passOver, false, nil, nil
+	if r.End || !w.isNext(r) || len(w.kept) > 0 && w.kept[r.Position] {
+		return true
+	}
+	var err error
+	for attempt := 0; ; attempt++ {
+		if t.cause == nil {
+			err = w.judge(ctx, r, t, now)
+		}
+		if reason, isFinal := rejection(err); isFinal {
+			// Once it is final, only the sealing is tried again.
+			t.reason, t.cause = reason, err
+			if t.sealed, err = w.seal(ctx, r); err == nil {
+				t.verdict = asRejected
+			}
+		}
+		if err == nil {
+			return true
+		}
+		if !w.wait(ctx, err, attempt, r.Position) {
+			return false
+		}
+	}
+}
+
+// isNext reports whether the record is to be taken: it is not when its partition was given
+// back, or when it lies before a Seek.
+func (w *Worker) isNext(r *Record) bool {
+	state := w.parts[r.Position.StreamPartition]
+	return state != nil && r.Position.Offset >= state.next.Next
+}
+
+// wait is the pause before a record is tried again that the key service failed on. It reports
+// whether ctx is still going on.
+func (w *Worker) wait(ctx context.Context, err error, attempt int, p cardlake.Position) bool {
+	w.stats.keyRetries.Add(1)
+	w.Log.Error("key service", "error", err, "position", p.String())
+	return sleep(ctx, backoff(attempt))
 }
 
 // errTenant marks an event of a tenant that is not in the register.
@@ -66,6 +126,7 @@ var errField = errors.New("invalid field")
 
 // tenant is what every row of a tenant needs.
 type tenant struct {
+	number int
 	owner  keys.Owner
 	minter *tokenize.Minter
 }
@@ -79,7 +140,7 @@ func (w *Worker) tenantOf(ctx context.Context, name cardlake.Tenant, now time.Ti
 	if err != nil {
 		return tenant{}, errTenant
 	}
-	t := tenant{owner: keys.OwnerOf(record.StorageID)}
+	t := tenant{number: len(w.tenants), owner: keys.OwnerOf(record.StorageID)}
 	if t.minter, err = w.tokenizer.Minter(ctx, t.owner, now); err != nil {
 		return tenant{}, err
 	}
@@ -87,35 +148,164 @@ func (w *Worker) tenantOf(ctx context.Context, name cardlake.Tenant, now time.Ti
 	return t, nil
 }
 
-// row decodes, opens and tokenises the record and adds it to the open window, unless its
-// event is there already.
-func (w *Worker) row(ctx context.Context, r *Record, state *part, now time.Time) error {
-	m := &w.msg
-	sealed, err := w.decoder.Decode(r.Value, m)
-	if err != nil {
-		return err
-	}
-	t, err := w.tenantOf(ctx, m.Tenant, now)
-	if err != nil {
-		return err
-	}
-	if err := w.decoder.Open(ctx, t.owner, m, sealed); err != nil {
-		return err
-	}
-	defer m.PAN.Clear()
-	t.minter.Apply(m)
-	m.IngestedAt = now.UnixMicro()
-	m.Position = r.Position
-	// A clock that runs ahead must not make the window forget.
-	eventTime := min(m.EventTime, m.IngestedAt)
-	if !w.seen.add(m.EventID, eventTime) {
-		w.stats.duplicates.Add(1)
+// judge makes the record a row or a control total.
+func (w *Worker) judge(ctx context.Context, r *Record, t *taken, now time.Time) error {
+	if w.TotalsWriter != nil && w.totals.Is(r.Value) {
+		if err := w.totals.Decode(r.Value, &t.total); err != nil {
+			return err
+		}
+		if _, err := w.Tenants.Lookup(t.total.Tenant); err != nil {
+			return errTenant
+		}
+		if r.Position.Offset >= w.landed[r.Position.StreamPartition].Next {
+			t.verdict = asTotal
+		}
+		t.total.IngestedAt, t.total.Position = now.UnixMicro(), r.Position
 		return nil
 	}
-	if err := w.open.rows.Add(&m.Transaction); err != nil {
-		return fmt.Errorf("%w: %w", errField, err)
+	row := &t.row
+	sealed, err := w.decoder.DecodeRow(r.Value, row)
+	if err != nil {
+		return err
+	}
+	tenant, err := w.tenantOf(ctx, cardlake.Tenant(row.Text(cardlake.TextTenant)), now)
+	if err != nil {
+		return err
+	}
+	if err := w.decoder.OpenRow(ctx, tenant.owner, row, sealed, &w.pan); err != nil {
+		return err
+	}
+	tenant.minter.ApplyRow(row, w.pan)
+	w.pan.Clear()
+	t.keepNames()
+	row.IngestedAt, row.Position = now.UnixMicro(), r.Position
+	t.verdict, t.tenant = asRow, tenant.number
+	return nil
+}
+
+// keepNames copies what the minter made of the card number into memory that lasts as long as
+// the chunk.
+func (t *taken) keepNames() {
+	b := t.names[:0]
+	for _, name := range []*string{&t.row.CardToken, &t.row.BIN, &t.row.Last4} {
+		from := len(b)
+		b = append(b, *name...) // grows beyond names if a key version has very many digits
+		*name = unsafe.String(unsafe.SliceData(b[from:]), len(b)-from)
+	}
+}
+
+// add adds a prepared chunk to the open window and moves on behind it: the rows tenant by
+// tenant, each tenant's in the order of the stream. It reports whether ctx is still going on.
+func (w *Worker) add(ctx context.Context, records []Record, now time.Time) bool {
+	w.rows.Lock()
+	defer w.rows.Unlock()
+	if w.open == nil {
+		if !slices.ContainsFunc(records, func(r Record) bool { return w.isNext(&r) }) {
+			return true
+		}
+		w.open = w.openWindow(now)
+	}
+	for _, i := range w.byTenant(len(records)) {
+		t := &w.chunk[i]
+		// A clock that runs ahead must not make the window forget.
+		if t.isNew = w.seen.add(t.row.EventID, min(t.row.EventTime, t.row.IngestedAt)); !t.isNew {
+			w.stats.duplicates.Add(1)
+			continue
+		}
+		if err := w.open.rows.AddRow(&t.row); err != nil {
+			t.verdict, t.isNew, t.reason, t.cause = asRejected, false, "invalid_field", fmt.Errorf("%w: %w", errField, err)
+		}
+	}
+	for i := range records {
+		if !w.settle(ctx, &records[i], &w.chunk[i], now) {
+			w.pipe.stop(ctx.Err()) // the window has rows that lie behind its end
+			return false
+		}
+	}
+	for i := range records {
+		w.advance(&records[i], &w.chunk[i])
+	}
+	return true
+}
+
+// byTenant returns the places of the chunk's rows, by tenant and then by place.
+func (w *Worker) byTenant(n int) []int32 {
+	w.counts = slices.Grow(w.counts[:0], len(w.tenants)+1)[:len(w.tenants)+1]
+	clear(w.counts)
+	rows := 0
+	for i := range n {
+		if t := &w.chunk[i]; t.verdict == asRow {
+			w.counts[t.tenant+1]++
+			rows++
+		}
+	}
+	for i := 1; i < len(w.counts); i++ {
+		w.counts[i] += w.counts[i-1]
+	}
+	w.places = slices.Grow(w.places[:0], rows)[:rows]
+	for i := range n {
+		if t := &w.chunk[i]; t.verdict == asRow {
+			w.places[w.counts[t.tenant]] = int32(i)
+			w.counts[t.tenant]++
+		}
+	}
+	return w.places
+}
+
+// settle adds what is no row. It reports whether ctx is still going on.
+func (w *Worker) settle(ctx context.Context, r *Record, t *taken, now time.Time) bool {
+	if t.verdict == asTotal {
+		if err := w.open.totals.Add(&t.total); err == nil {
+			w.stats.totals.Add(1)
+			return true
+		} else if errors.Is(err, catalog.ErrNoTenant) {
+			t.verdict, t.reason, t.cause = asRejected, "unknown_tenant", errTenant
+		} else {
+			t.verdict, t.reason, t.cause = asRejected, "invalid_field", fmt.Errorf("%w: %w", errField, err)
+		}
+	}
+	if t.verdict != asRejected {
+		return true
+	}
+	for attempt := 0; ; attempt++ {
+		var err error
+		if t.sealed == nil {
+			t.sealed, err = w.seal(ctx, r)
+		}
+		if err == nil {
+			err = w.open.rejects.Add(&cardlake.RejectedRecord{
+				RejectedAt: now.UnixMicro(), Reason: t.reason, Detail: t.cause.Error(), Position: r.Position,
+				RecordTime: r.Time.UnixMicro(), Payload: t.sealed,
+			})
+		}
+		if err == nil {
+			w.stats.reject(t.reason)
+			return true
+		}
+		if !w.wait(ctx, err, attempt, r.Position) {
+			return false
+		}
+	}
+}
+
+// advance moves on behind the record.
+func (w *Worker) advance(r *Record, t *taken) {
+	if !w.isNext(r) {
+		return
+	}
+	state := w.parts[r.Position.StreamPartition]
+	state.next = cardlake.Offset{Next: r.Position.Offset, Mark: r.Mark}
+	if r.End {
+		return
+	}
+	state.next.Next++
+	state.last = r.Time
+	w.stats.records.Add(1)
+	if !t.isNew {
+		return
 	}
 	w.stats.rows.Add(1)
+	eventTime := min(t.row.EventTime, t.row.IngestedAt)
 	state.newest = max(state.newest, eventTime)
 	if newest := w.open.newest; eventTime < newest {
 		w.stats.outOfOrder.Add(1)
@@ -125,7 +315,6 @@ func (w *Worker) row(ctx context.Context, r *Record, state *part, now time.Time)
 	} else {
 		w.open.newest = eventTime
 	}
-	return nil
 }
 
 // rejection returns why a record can never become a row, and false if it may.
@@ -139,27 +328,13 @@ func rejection(err error) (reason string, final bool) {
 		return "unknown_tenant", true
 	case errors.Is(err, wire.ErrUnopenable), errors.Is(err, keys.ErrNoKey):
 		return "unopenable", true
-	case errors.Is(err, errField):
-		return "invalid_field", true
 	}
 	return "", false
 }
 
-// reject adds the record to the rejected table's window, sealed.
-func (w *Worker) reject(ctx context.Context, r *Record, now time.Time, reason string, cause error) error {
+// seal makes the payload of a rejected row.
+func (w *Worker) seal(ctx context.Context, r *Record) ([]byte, error) {
 	w.payload = appendPayload(w.payload[:0], r)
-	sealed, err := w.rejects.AppendSealed(ctx, nil, keys.Lake, w.payload, rejectedAAD(r.Position))
-	clear(w.payload)
-	if err != nil {
-		return err
-	}
-	err = w.open.rejects.Add(&cardlake.RejectedRecord{
-		RejectedAt: now.UnixMicro(), Reason: reason, Detail: cause.Error(), Position: r.Position,
-		RecordTime: r.Time.UnixMicro(), Payload: sealed,
-	})
-	if err != nil {
-		return err
-	}
-	w.stats.reject(reason)
-	return nil
+	defer func() { clear(w.payload) }()
+	return w.rejects.AppendSealed(ctx, nil, keys.Lake, w.payload, RejectedAAD(r.Position))
 }

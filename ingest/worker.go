@@ -48,7 +48,8 @@ type Tenants interface {
 	Lookup(cardlake.Tenant) (catalog.TenantRecord, error)
 }
 
-// Deps are what a Worker works with. All are required but Observe.
+// Deps are what a Worker works with. All are required but Totals with its writer, without
+// which control totals are records of an unknown schema, and Observe.
 type Deps struct {
 	Source       Source
 	Tenants      Tenants
@@ -56,10 +57,12 @@ type Deps struct {
 	Secrets      keys.Secrets  // purpose Mint
 	Transactions Table
 	Rejected     Table
+	Totals       Table
 	History      History
 	Kept         Kept
 	Writer       *writers.Writer
 	RejectWriter *writers.Rejected
+	TotalsWriter *writers.Totals
 	Log          *slog.Logger
 	// Observe, if not nil, is told each stage that ended. It is called from several
 	// goroutines and must not block.
@@ -89,8 +92,8 @@ type Config struct {
 	StallAfter time.Duration
 	// Grace is how long after the end of Run's context the last commits may take; default 30 s.
 	Grace time.Duration
-	// SchemaVersions is wire.DecoderConfig's.
-	SchemaVersions map[uint32]int
+	// SchemaVersions is wire.DecoderConfig's, TotalVersions wire.TotalDecoderConfig's.
+	SchemaVersions, TotalVersions map[uint32]int
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }
@@ -134,6 +137,7 @@ type Worker struct {
 	Deps
 	cfg       Config
 	decoder   *wire.Decoder
+	totals    *wire.TotalDecoder
 	tokenizer *tokenize.Tokenizer
 	rejects   *keys.Envelopes
 	stats     stats
@@ -143,13 +147,15 @@ type Worker struct {
 	// while the loop waits in Poll. The committer never takes it.
 	mu      sync.Mutex
 	kept    map[cardlake.Position]bool // records ahead of their rows' commit that are rejected rows already
+	landed  cardlake.Positions         // the totals table's positions, ahead after a death between two commits
 	seen    *dedup
 	rewinds int // how often the worker went back to the table's positions
-	msg     card.Message
+	chunk   []taken
+	places  []int32  // of the chunk's rows, by tenant
+	counts  []int32  // of the chunk's rows of each tenant
+	pan     card.PAN // of the record in hand
 	payload []byte
 	tenants map[cardlake.Tenant]tenant // looked up since the last Poll
-	// keyFailures is how often in a row the key service failed.
-	keyFailures int
 
 	// rows is held while rows are added, for short stretches, so that Tail sees whole ones. It
 	// is taken after mu.
@@ -175,10 +181,12 @@ func New(deps Deps, cfg Config) *Worker {
 	w := &Worker{
 		Deps: deps, cfg: cfg,
 		decoder:   wire.NewDecoder(deps.Keys, wire.DecoderConfig{SchemaVersions: cfg.SchemaVersions}),
+		totals:    wire.NewTotalDecoder(wire.TotalDecoderConfig{SchemaVersions: cfg.TotalVersions}),
 		tokenizer: tokenize.New(deps.Secrets, tokenize.Config{}),
 		rejects:   keys.NewEnvelopes(deps.Keys, keys.Seal, keys.EnvelopeConfig{}),
 		parts:     map[cardlake.StreamPartition]*part{},
 		tenants:   map[cardlake.Tenant]tenant{},
+		chunk:     make([]taken, chunkRecords),
 		seen:      newDedup(cfg.Dedup.Microseconds()),
 	}
 	w.pipe.init(cfg)
@@ -226,9 +234,6 @@ func (w *Worker) Run(ctx context.Context) error {
 	return err
 }
 
-// addedAtOnce is how many records are taken between two looks of a reader of the tail.
-const addedAtOnce = 256
-
 // step polls once, handles what came and closes the window if it is due.
 func (w *Worker) step(poll, ctx context.Context) {
 	due, rewinds := w.untilDue()
@@ -266,65 +271,9 @@ func (w *Worker) step(poll, ctx context.Context) {
 	}
 }
 
-// takeAll takes the records, closing windows that get full, and returns how many it took. It
-// stops early when ctx ends, or when the worker went back to the table's positions: then the
-// rest is read again.
-func (w *Worker) takeAll(ctx context.Context, records []Record) int {
-	clear(w.tenants)
-	now := w.cfg.Now()
-	for done := 0; done < len(records); {
-		n, err := w.takeSome(ctx, records[done:], now)
-		done += n
-		switch {
-		case err == nil:
-		case !w.retry(ctx, err, records[done].Position):
-			return done
-		default:
-			continue
-		}
-		if w.open != nil && w.open.rows.Crowded() {
-			if !w.spill(ctx) {
-				return done
-			}
-		}
-		if w.isFull() {
-			if err := w.close(ctx); err != nil {
-				return done
-			}
-		}
-	}
-	return len(records)
-}
-
-// takeSome takes records until the window is full, or enough for one hold of the lock. An
-// error is the key service's; the record that met it was not taken.
-func (w *Worker) takeSome(ctx context.Context, records []Record, now time.Time) (taken int, err error) {
-	w.rows.Lock()
-	defer w.rows.Unlock()
-	for i := range records[:min(len(records), addedAtOnce)] {
-		if err := w.take(ctx, &records[i], now); err != nil {
-			return i, err
-		}
-		if w.isFull() {
-			return i + 1, nil
-		}
-	}
-	return min(len(records), addedAtOnce), nil
-}
-
-// retry waits before a record is tried again that the key service failed on. It reports
-// whether ctx is still going on.
-func (w *Worker) retry(ctx context.Context, err error, p cardlake.Position) bool {
-	w.stats.keyRetries.Add(1)
-	w.Log.Error("key service", "error", err, "position", p.String())
-	w.keyFailures++
-	return sleep(ctx, backoff(w.keyFailures-1))
-}
-
 func (w *Worker) isFull() bool {
 	o := w.open
-	return o != nil && (o.rows.Rows()+o.rejects.Rows() >= w.cfg.WindowRows ||
-		o.rows.Bytes()+o.rejects.Bytes() >= w.cfg.WindowBytes)
+	return o != nil && (o.records() >= w.cfg.WindowRows || o.rows.Bytes()+o.rejects.Bytes() >= w.cfg.WindowBytes)
 }
 
 // untilDue is how long Poll may wait: until the open window is due.

@@ -60,6 +60,13 @@ func (w *Window) Add(t *cardlake.Transaction) error {
 	return w.add(p, tenantPlace(w.tenants, w.table, t.Tenant), func(b *cardlake.Batch) error { return b.Append(t) })
 }
 
+// AddRow is Add of a transaction that is a [cardlake.Row].
+func (w *Window) AddRow(r *cardlake.Row) error {
+	tenant := cardlake.Tenant(r.Text(cardlake.TextTenant))
+	p := partition{tenant, cardlake.DayOf(r.EventTime)}
+	return w.add(p, tenantPlace(w.tenants, w.table, tenant), func(b *cardlake.Batch) error { return b.AppendRow(r) })
+}
+
 // Rejected makes the windows of cards.transactions_rejected. It is safe for concurrent use;
 // NewRejected makes one.
 type Rejected struct {
@@ -90,4 +97,36 @@ func (w *RejectedWindow) Add(r *cardlake.RejectedRecord) error {
 	return w.add(partition{day: cardlake.DayOf(r.RejectedAt)}, func() (keys.Owner, string, error) {
 		return keys.Lake, "data/" + w.table.Name, nil
 	}, func(b *cardlake.RejectedBatch) error { return b.Append(r) })
+}
+
+// Totals makes the windows of cards.control_totals. It is safe for concurrent use; NewTotals
+// makes one.
+type Totals struct {
+	*factory[*cardlake.TotalsBatch]
+	tenants Tenants
+}
+
+// NewTotals returns a writer.
+func NewTotals(store objects.Store, tenants Tenants, cfg Config) *Totals {
+	return &Totals{newFactory(cardlake.ControlTotals, store, cardlake.NewTotalsBatch, cfg), tenants}
+}
+
+// Open returns a window without rows.
+func (w *Totals) Open() *TotalsWindow { return &TotalsWindow{newWindow(w.factory), w.tenants} }
+
+// TotalsWindow is a batch of cards.control_totals for each tenant and UTC day of minute. Each
+// becomes an object
+//
+//	data/control_totals/<storage id>/<yyyy-mm-dd>/<fingerprint of the positions>-<attempt>.parquet
+//
+// under the tenant's object key.
+type TotalsWindow struct {
+	window[*cardlake.TotalsBatch]
+	tenants Tenants
+}
+
+// Add adds a row; it keeps nothing of t's memory. Its errors are those of [Window.Add].
+func (w *TotalsWindow) Add(t *cardlake.ControlTotal) error {
+	p := partition{t.Tenant, cardlake.DayOf(t.Minute)}
+	return w.add(p, tenantPlace(w.tenants, w.table, t.Tenant), func(b *cardlake.TotalsBatch) error { return b.Append(t) })
 }

@@ -47,6 +47,7 @@ type batch interface {
 	Bytes() int64
 	TimeRange() (min, max int64)
 	Record() (arrow.RecordBatch, error)
+	View() arrow.RecordBatch
 	Reset()
 }
 
@@ -320,6 +321,22 @@ func (w *window[B]) put(ctx context.Context, p partition, f *openFile[B], positi
 			return file, err
 		}
 	}
+}
+
+// Views returns the rows in memory, a record for each tenant and day, and false if some were
+// written already and let go: then it has none. It must not run at the same time as Add or
+// Spill; the records may be read while rows are added and while Flush runs, until Release.
+func (w *window[B]) Views() ([]arrow.RecordBatch, bool) {
+	if len(w.spilled) > 0 {
+		return nil, false
+	}
+	views := make([]arrow.RecordBatch, 0, len(w.open))
+	for _, f := range w.open {
+		f.mu.Lock()
+		views = append(views, f.batch.View())
+		f.mu.Unlock()
+	}
+	return views, true
 }
 
 // Release drops all rows and gives their memory to later windows. Nobody may hold a View.

@@ -27,6 +27,12 @@ func ValidateName(name string) error {
 	return nil
 }
 
+// ValidatePrefix returns an error that wraps ErrName for a prefix that no name can begin with.
+func ValidatePrefix(prefix string) error {
+	_, err := splitPrefix(prefix)
+	return err
+}
+
 // splitPrefix returns the folder that holds every object whose name begins with prefix, ""
 // for the top, and an error for a prefix that no name can begin with.
 func splitPrefix(prefix string) (folder string, err error) {

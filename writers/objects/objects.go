@@ -1,5 +1,7 @@
 // Package objects stores whole, immutable objects, each encrypted under the key of one
-// owner: the lake's data files and its table metadata. [Sealed] keeps them on a local disk.
+// owner: the lake's data files and its table metadata. [Sealed] keeps them on a local disk;
+// package s3 keeps them in a bucket. [EncryptedParquet] keeps Parquet files that are encrypted
+// themselves, for readers that know Parquet Modular Encryption.
 package objects
 
 import (
@@ -22,15 +24,17 @@ var (
 	ErrCorrupt = errors.New("object does not authenticate")
 )
 
-// Info describes a stored object. Size is of the stored, encrypted form.
+// Info describes a stored object. Size is in bytes, of the form that the store keeps, which
+// may be longer than the plaintext.
 type Info struct {
 	Name    string
 	Size    int64
 	ModTime time.Time
 }
 
-// Object is an open object. Reads decrypt and authenticate; Size is of the plaintext. It is
-// safe for concurrent ReadAt.
+// Object is an open object. Reads decrypt and verify what the store can verify; Size is of the
+// plaintext. A store that reads over a network reads under the context of Open. It is safe for
+// concurrent ReadAt.
 type Object interface {
 	io.ReaderAt
 	io.Closer
@@ -44,6 +48,10 @@ type Store interface {
 	// Put stores body under name, encrypted under owner's object key, durably and only if
 	// there is no such object yet: it returns ErrExists otherwise. An object is seen whole
 	// or not at all. The store does not keep body.
+	//
+	// After another error the object may be there or appear later, if the store is at the
+	// other end of a network: a caller that puts again and meets ErrExists takes another
+	// name.
 	Put(ctx context.Context, name string, owner keys.Owner, body []byte) error
 	// Open returns the object for reading.
 	Open(ctx context.Context, name string) (Object, error)

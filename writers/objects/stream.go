@@ -74,14 +74,15 @@ func parseHeader(b []byte) (h header, length int, err error) {
 	h.owner = keys.Owner(b[fixed : fixed+owner])
 	wrapped := int(binary.BigEndian.Uint16(b[fixed+owner:]))
 	length = fixed + owner + 2 + wrapped
-	if validateOwner(h.owner) != nil || wrapped > maxWrapped || len(b) < length {
+	if ValidateOwner(h.owner) != nil || wrapped > maxWrapped || len(b) < length {
 		return h, 0, fmt.Errorf("%w: header", ErrCorrupt)
 	}
 	h.wrapped = b[length-wrapped : length]
 	return h, length, nil
 }
 
-func validateOwner(o keys.Owner) error {
+// ValidateOwner returns an error unless the owner is 1 to 64 letters a-z, as a [Store] takes it.
+func ValidateOwner(o keys.Owner) error {
 	if len(o) == 0 || len(o) > maxOwner {
 		return fmt.Errorf("owner has %d characters, want 1 to %d", len(o), maxOwner)
 	}

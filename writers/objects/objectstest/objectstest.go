@@ -38,6 +38,9 @@ func Run(t *testing.T, newStore func(t *testing.T) objects.Store) {
 	t.Run("List", func(t *testing.T) { testList(t, newStore(t)) })
 	t.Run("Delete", func(t *testing.T) { testDelete(t, newStore(t)) })
 	t.Run("Cancelled", func(t *testing.T) { testCancelled(t, newStore(t)) })
+	t.Run("CancelledMidway", func(t *testing.T) { testCancelledMidway(t, newStore(t)) })
+	t.Run("ReadsDuringPut", func(t *testing.T) { testReadsDuringPut(t, newStore(t)) })
+	t.Run("ReadsDuringDelete", func(t *testing.T) { testReadsDuringDelete(t, newStore(t)) })
 	t.Run("Concurrent", func(t *testing.T) { testConcurrent(t, newStore(t)) })
 }
 
@@ -199,7 +202,7 @@ func list(t *testing.T, s objects.Store, prefix string) []string {
 		if err != nil {
 			t.Fatalf("List(%q): %v", prefix, err)
 		}
-		if info.Size <= 0 || info.ModTime.IsZero() {
+		if info.Size < 0 || info.ModTime.IsZero() {
 			t.Errorf("List(%q): incomplete %+v", prefix, info)
 		}
 		names = append(names, info.Name)
