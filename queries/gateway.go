@@ -117,13 +117,13 @@ func (r *Result) Columns() []Column { return r.rows.Columns() }
 // Snapshots implements Rows.
 func (r *Result) Snapshots() []Snapshot { return r.rows.Snapshots() }
 
-// AsOf is the time of the oldest snapshot that the answer rests on, and false if it rests
-// on none.
+// AsOf is the time of the oldest state that the answer rests on, and false if it rests on
+// none.
 func (r *Result) AsOf() (time.Time, bool) {
 	var oldest time.Time
 	for _, s := range r.Snapshots() {
-		if s.ID != 0 && (oldest.IsZero() || s.CommittedAt.Before(oldest)) {
-			oldest = s.CommittedAt
+		if at := s.AsOf(); !at.IsZero() && (oldest.IsZero() || at.Before(oldest)) {
+			oldest = at
 		}
 	}
 	return oldest, !oldest.IsZero()

@@ -79,4 +79,25 @@ type Snapshot struct {
 	CommittedAt time.Time
 	// Files and Bytes are those that the statement had to read, in Parquet's size.
 	Files, Bytes int64
+
+	// Positions say what was read of the streams: every event before them, and none after.
+	// They are the snapshot's, or beyond them as far as the tail goes.
+	Positions cardlake.Positions
+	// TailRows is how many rows were read beyond the snapshot. ReadAt is when they were asked
+	// for; zero for a table that has no tail.
+	TailRows int64
+	ReadAt   time.Time
+	// Lacking are the partitions whose tail could not be had: what was read of them ends with
+	// the snapshot. TailError says why, if nothing of the tail could be had.
+	Lacking   []cardlake.StreamPartition
+	TailError error
+}
+
+// AsOf is the instant whose state was read: ReadAt if nothing was lacking, else when the
+// snapshot was committed.
+func (s Snapshot) AsOf() time.Time {
+	if s.ReadAt.IsZero() || len(s.Lacking) > 0 || s.TailError != nil {
+		return s.CommittedAt
+	}
+	return s.ReadAt
 }

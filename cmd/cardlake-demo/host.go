@@ -33,6 +33,7 @@ type host struct {
 	client   *kgo.Client
 	ledger   *ledger.Ledger
 	server   *processor.Server
+	totals   *processor.Totals
 	store    objects.Store
 	catalog  *iceberg.Catalog
 	table    *iceberg.Table
@@ -117,6 +118,8 @@ func startHost(ctx context.Context, f *folder, cfg hostConfig) (_ *host, err err
 		return h, fmt.Errorf("%w (another address with -processor-addr)", err)
 	}
 
+	h.totals = processor.NewTotals(h.ledger, processor.TotalsConfig{})
+
 	h.store = objects.NewSealed(f.Objects(), f.lakeKeys, objects.SealedConfig{})
 	h.catalog, err = iceberg.Open(ctx, iceberg.Config{DB: f.Catalog(), Objects: h.store, Logger: cfg.log})
 	if err != nil {
@@ -129,21 +132,27 @@ func startHost(ctx context.Context, f *folder, cfg hostConfig) (_ *host, err err
 	if err != nil {
 		return h, err
 	}
+	totals, err := h.catalog.Table(ctx, cardlake.ControlTotals)
+	if err != nil {
+		return h, err
+	}
 	h.worker = ingest.New(ingest.Deps{
 		Source: kafka.New(kafka.Config{
 			Brokers: h.brokers(), Topic: wire.Topic, Group: "cardlake-worker", InstanceID: "cardlake-demo", Log: cfg.log,
 		}),
 		Tenants: f.tenants, Keys: f.cardKeys, Secrets: f.cardKeys,
-		Transactions: h.table, Rejected: rejected,
+		Transactions: h.table, Rejected: rejected, Totals: totals,
 		History: ingest.HistoryOf(h.table, h.store),
 		Kept:    ingest.KeptIn(rejected, h.store),
 		// One encoder at a time: decisions need the other processors.
 		Writer:       writers.New(h.store, f.tenants, writers.Config{Parallel: 1}),
 		RejectWriter: writers.NewRejected(h.store, writers.Config{}),
+		TotalsWriter: writers.NewTotals(h.store, f.tenants, writers.Config{Parallel: 1}),
 		Log:          cfg.log,
 	}, ingest.Config{WindowAge: cfg.window})
 
 	h.run("processor", h.server.Run)
+	h.run("control totals", h.totals.Run)
 	h.run("ledger", h.ledger.Run)
 	h.run("relay", func(ctx context.Context) error {
 		return h.ledger.Outbox().Run(ctx, outbox.NewKafka(h.client, wire.Topic))

@@ -14,6 +14,7 @@ import (
 	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/embedded"
+	"github.com/cardlake/cardlake/queries/reconcile"
 	"github.com/cardlake/cardlake/queries/render"
 	"github.com/cardlake/cardlake/sim"
 )
@@ -30,6 +31,11 @@ type report struct {
 	Unexpected int64 `json:"unexpected"`
 	Differ     int64 `json:"answers_differ"`
 	Rejected   int64 `json:"rejected"`
+
+	// Complete counts the minutes of tenants whose rows equal the processor's control totals,
+	// Incomplete those that do not, and totals that are missing.
+	Complete   int64 `json:"minutes_complete"`
+	Incomplete int64 `json:"minutes_not_complete"`
 
 	PANFindings   int64 `json:"pan_findings"`
 	PANsSearched  int64 `json:"pans_searched"`
@@ -54,6 +60,8 @@ type report struct {
 	runRows  int64
 	wrong    []string
 	findings []string
+	// incomplete are the minutes that differ, in words.
+	incomplete []string
 }
 
 func (r *report) right() bool {
@@ -62,7 +70,7 @@ func (r *report) right() bool {
 			return false
 		}
 	}
-	return r.PANFindings == 0 && r.Rejected == 0 && r.LakeRows > 0
+	return r.PANFindings == 0 && r.Rejected == 0 && r.LakeRows > 0 && r.Incomplete == 0 && r.Complete > 0
 }
 
 // gateway opens the way every reader has: the lake's keyring, the catalog, checked SQL. The
@@ -103,6 +111,17 @@ func examine(ctx context.Context, f *folder, h *host, traffic *sim.Run, live *li
 	}
 	if seconds := float64(found.last-found.first) / 1e6; seconds > 0 {
 		r.TPS = float64(found.runRows) / seconds
+	}
+	confirmed, err := reconcile.Run(ctx, gateway, reconcile.Config{Grace: time.Nanosecond})
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range confirmed.Tenants {
+		r.Complete += t.Complete
+		r.Incomplete += t.Unconfirmed + t.Late + t.Wrong + t.Gaps
+	}
+	for _, m := range confirmed.Minutes {
+		r.incomplete = append(r.incomplete, fmt.Sprintf("%s %s: %s, %s", m.Tenant, m.Minute.Format(time.RFC3339), m.Status, m.Detail()))
 	}
 	r.Freshness.P50 = percentile(found.freshness, 50)
 	r.Freshness.P99 = percentile(found.freshness, 99)
@@ -191,6 +210,8 @@ func (r *report) print(ctx context.Context, w io.Writer, h *host, f *folder) err
 	fmt.Fprintf(w, "\nspeed      %.0f tx/s, %.0f µs of processor time a transaction, %d MiB of memory at most\n", r.TPS, r.CPUPerTx, r.PeakMemory>>20)
 	fmt.Fprintf(w, "freshness  decision to commit: p50 %d ms, p99 %d ms\n", r.Freshness.P50, r.Freshness.P99)
 	fmt.Fprintf(w, "lake       %d files, %.1f MB of Parquet, %d snapshots, %d records rejected\n", r.Files, float64(r.Bytes)/1e6, r.Snapshots, r.Rejected)
+	fmt.Fprintf(w, "totals     %d minutes of tenants equal what the processor counted, %d do not\n", r.Complete, r.Incomplete)
+	list(w, r.incomplete)
 	fmt.Fprintf(w, "search     %d card numbers, in every encoding, in %d files of %.0f MB: %d found\n", r.PANsSearched, r.SearchedFiles, float64(r.SearchedBytes)/1e6, r.PANFindings)
 	list(w, r.findings)
 	if r.Unexpected > 0 || r.Differ > 0 {

@@ -27,10 +27,12 @@ const usage = `usage: cardlake COMMAND [flags] [arguments]
   query SQL        answer a SELECT statement; SQL "-" reads it from standard input
   tables           list the tables: rows, files, time of the newest snapshot
   describe TABLE   list a table's columns; needs no lake
+  reconcile        compare the rows with what the processors counted
   version          print the version
 
 "cardlake COMMAND -h" lists a command's flags. Results go to standard output, everything
-else to standard error. Exit codes: 0 done, 1 stopped half-way, 2 refused or failed.
+else to standard error. Exit codes: 0 done, 1 stopped half-way, 2 refused or failed;
+those of reconcile are its own.
 `
 
 // errUsage says that a message has been printed already.
@@ -42,6 +44,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return 2
 	}
 	var err error
+	interrupted := 1
 	switch command, args := args[0], args[1:]; command {
 	case "query":
 		err = query(ctx, args, stdin, stdout, stderr)
@@ -49,6 +52,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		err = tables(ctx, args, stdout, stderr)
 	case "describe":
 		err = describe(ctx, args, stdout, stderr)
+	case "reconcile":
+		interrupted = 2 // 1 is one of its answers
+		err = reconcileRows(ctx, args, stdout, stderr)
 	case "version", "-version", "--version":
 		fmt.Fprintln(stdout, "cardlake", cardlake.Version)
 	case "help", "-h", "-help", "--help":
@@ -57,16 +63,19 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintf(stderr, "cardlake: there is no command %q\n\n%s", command, usage)
 		return 2
 	}
+	var code exitCode
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
+	case errors.As(err, &code):
+		return int(code)
 	case errors.Is(err, errUsage):
 		return 2
 	case errors.Is(err, syscall.EPIPE):
-		return 1 // whoever read the results has enough of them
+		return interrupted // whoever read the results has enough of them
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "cardlake: interrupted")
-		return 1
+		return interrupted
 	}
 	fmt.Fprintln(stderr, "cardlake:", err)
 	return 2

@@ -95,5 +95,10 @@ func footer(w io.Writer, r *queries.Result, elapsed time.Duration) {
 	if at, ok := r.AsOf(); ok {
 		fmt.Fprintf(w, ", as of %s", at.UTC().Format(time.RFC3339))
 	}
+	for _, s := range r.Snapshots() {
+		if len(s.Lacking) > 0 {
+			fmt.Fprintf(w, ", without what is not committed yet of %d partitions", len(s.Lacking))
+		}
+	}
 	fmt.Fprintln(w, ")")
 }

@@ -20,6 +20,16 @@ var Rules = []Rule{
 	{"internal/reference", Lake, nil, []string{},
 		"compares the documented flags with those of the binaries"},
 
+	// Proofs run all of it on one machine, as the demo does, and nobody runs them on real data.
+	{"internal/kafkareal", OneMachine, nil, []string{},
+		"starts a real broker for tests"},
+	{"internal/killtest/...", OneMachine, append([]string{"card/...", "tokenize/...", "ingest/...", "internal/kafkareal"}, lakePackages...), nil,
+		"kills real workers and reads the lake"},
+	{"internal/soak", OneMachine, append([]string{"card/...", "tokenize/...", "ingest/..."}, lakePackages...), nil,
+		"replays a record day"},
+	{"internal/freshness", OneMachine, append([]string{"card/...", "tokenize/...", "ingest/..."}, lakePackages...), nil,
+		"measures how soon a decision can be queried"},
+
 	// Zone A: may see clear card numbers.
 	{"card", CardData, []string{"."}, nil,
 		"the clear side of the shared nouns"},
@@ -37,6 +47,8 @@ var Rules = []Rule{
 	// Zone B: the lake. Must not reach zone A however far.
 	{"queries/...", Lake, []string{".", "keys", "catalog", "writers/objects"}, nil,
 		"reads objects that the catalog plans"},
+	{"queries/embedded", Lake, []string{".", "queries", "catalog", "writers/objects", "writers/parquet"}, nil,
+		"reads objects that the catalog plans; a tail becomes one more file in memory"},
 	{"api/...", Lake, []string{".", "keys", "catalog", "queries"}, nil,
 		"one more door to queries"},
 	{"dashboard/...", Lake, []string{".", "catalog", "queries", "api"}, nil,

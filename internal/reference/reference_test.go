@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write docs/reference.md")
 
 var commands = []string{
 	"cardlake-demo",
-	"cardlake", "cardlake query", "cardlake tables", "cardlake describe",
+	"cardlake", "cardlake query", "cardlake tables", "cardlake describe", "cardlake reconcile",
 	"cardlake-processor", "cardlake-processor serve", "cardlake-processor import", "cardlake-processor decode",
 	"cardlake-worker", "cardlake-worker run",
 	"cardlake-sim run", "cardlake-sim cards",

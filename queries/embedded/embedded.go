@@ -1,7 +1,8 @@
 // Package embedded answers statements with DuckDB inside the process: no server, no
 // network, and nothing on disk. Sealed objects are decrypted into anonymous memory files
-// (Linux memfd) that exist as long as one answer does; DuckDB opens them through
-// /proc/self/fd. It may spill nothing: a statement that needs more memory than it is given
+// (Linux memfd) that exist as long as one answer does, or a little longer in a bounded cache;
+// DuckDB opens them through /proc/self/fd. The tail of cards.transactions (queries.Tail) is
+// one more such file for each of its records. It may spill nothing: a statement that needs more memory than it is given
 // fails.
 //
 // Each statement has an instance of its own, which holds only the tables that the statement
@@ -19,11 +20,13 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/writers/objects"
+	"github.com/cardlake/cardlake/writers/parquet"
 )
 
 // Planner says which files make up a table now. A table without a snapshot has none.
@@ -86,6 +89,18 @@ type Config struct {
 	Threads int
 	// Fetches is how many objects are opened and decrypted at once; 0 means 8.
 	Fetches int
+
+	// Tail, if not nil, has the rows of cards.transactions beyond its snapshot.
+	Tail queries.Tail
+	// TailTimeout bounds the wait for it; 0 means 2 s. Without an answer the snapshot alone
+	// is read, and the answer says so.
+	TailTimeout time.Duration
+
+	// CacheBytes is how much of decrypted files is kept in memory for the next statements; 0
+	// means none. CacheAge is how long at most, so that a destroyed key takes its effect; 0
+	// means 1 minute.
+	CacheBytes int64
+	CacheAge   time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -101,6 +116,12 @@ func (c Config) withDefaults() Config {
 	if c.Fetches == 0 {
 		c.Fetches = 8
 	}
+	if c.TailTimeout == 0 {
+		c.TailTimeout = 2 * time.Second
+	}
+	if c.CacheAge == 0 {
+		c.CacheAge = time.Minute
+	}
 	return c
 }
 
@@ -110,11 +131,17 @@ type Engine struct {
 	planner Planner
 	store   objects.Store
 	cfg     Config
+	cache   *cache
+	tails   sync.Pool // *parquet.Encoder
 }
 
 // New returns an engine over the planner's tables, whose files are in the store.
 func New(planner Planner, store objects.Store, cfg Config) *Engine {
-	return &Engine{planner: planner, store: store, cfg: cfg.withDefaults()}
+	cfg = cfg.withDefaults()
+	return &Engine{
+		planner: planner, store: store, cfg: cfg, cache: newCache(cfg.CacheBytes, cfg.CacheAge),
+		tails: sync.Pool{New: func() any { return parquet.NewEncoder(cardlake.Transactions, parquet.Config{}) }},
+	}
 }
 
 // Query implements queries.Engine. DuckDB computes the whole answer, within the memory
@@ -161,7 +188,7 @@ func (e *Engine) fetch(ctx context.Context, tables []*cardlake.Table, a *answer)
 		if err != nil {
 			return nil, fmt.Errorf("plan %s: %w", t.FullName(), err)
 		}
-		read := queries.Snapshot{Table: t, ID: snapshot.ID, CommittedAt: snapshot.CommittedAt, Files: int64(len(plan))}
+		read := queries.Snapshot{Table: t, ID: snapshot.ID, CommittedAt: snapshot.CommittedAt, Files: int64(len(plan)), Positions: snapshot.Positions}
 		for _, f := range plan {
 			read.Bytes += f.Bytes
 		}
@@ -172,15 +199,23 @@ func (e *Engine) fetch(ctx context.Context, tables []*cardlake.Table, a *answer)
 	if bytes > e.cfg.MaxBytes {
 		return nil, fmt.Errorf("the tables hold %d MiB in %d files, more than the %d MiB that one statement may hold in memory", bytes>>20, files, e.cfg.MaxBytes>>20)
 	}
-	if err := checkDescriptors(files); err != nil {
+	if err := checkDescriptors(files + e.cache.len()); err != nil {
 		return nil, err
 	}
 	sources := make([]source, len(tables))
 	for i, t := range tables {
-		memory, err := fetchAll(ctx, e.store, plans[i], e.cfg)
+		memory, err := e.fetchAll(ctx, plans[i])
 		a.memory = append(a.memory, memory...)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", t.FullName(), err)
+		}
+		if t == cardlake.Transactions && e.cfg.Tail != nil {
+			tail, err := e.fetchTail(ctx, &a.snapshots[i])
+			a.memory = append(a.memory, tail...)
+			if err != nil {
+				return nil, fmt.Errorf("read the tail of %s: %w", t.FullName(), err)
+			}
+			memory = append(memory, tail...)
 		}
 		sources[i].table = t
 		for _, m := range memory {

@@ -157,7 +157,7 @@ func TestErrors(t *testing.T) {
 		{"no column near", "SELECT zzzzzzzz FROM cards.transactions", `there is no column "zzzzzzzz"`, "", "zzzzzzzz"},
 		{"table", "SELECT 1 FROM cards.transaction", `there is no table "cards.transaction"`, "did you mean cards.transactions?", "cards.transaction"},
 		{"namespace", "SELECT 1 FROM transactions", `there is no table "transactions"`, "did you mean cards.transactions?", "transactions"},
-		{"file", "SELECT 1 FROM 'x.parquet'", `there is no table "x.parquet"`, "tables: cards.transactions, cards.transactions_rejected", "'x.parquet'"},
+		{"file", "SELECT 1 FROM 'x.parquet'", `there is no table "x.parquet"`, "tables: cards.transactions, cards.transactions_rejected, cards.control_totals", "'x.parquet'"},
 		{"function", "SELECT cuont(*) FROM cards.transactions", "function cuont does not exist or is not allowed", "did you mean count?", "cuont"},
 		{"syntax", "SELECT 1 FORM cards.transactions", `syntax error at or near "cards"`, "", "cards"},
 		{"group", "SELECT tenant, count(*) FROM cards.transactions", "column \"tenant\" must appear in the GROUP BY clause or must be part of an aggregate function.\nEither add it to the GROUP BY list, or use \"ANY_VALUE(tenant)\" if the exact value of \"tenant\" is not important.", "", "tenant"},

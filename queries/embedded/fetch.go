@@ -17,13 +17,19 @@ const copyBuffer = 1 << 20
 
 // fetchAll decrypts the files' objects into memory files, in the same order. The caller
 // closes what it returns, also after an error.
-func fetchAll(ctx context.Context, store objects.Store, files []cardlake.DataFile, cfg Config) ([]*memfd, error) {
+func (e *Engine) fetchAll(ctx context.Context, files []cardlake.DataFile) ([]*memfd, error) {
 	fetched := make([]*memfd, len(files))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(cfg.Fetches)
+	group.SetLimit(e.cfg.Fetches)
 	for i, f := range files {
+		if fetched[i] = e.cache.take(f.Name); fetched[i] != nil {
+			continue
+		}
 		group.Go(func() error {
-			m, err := fetch(ctx, store, f)
+			m, err := fetch(ctx, e.store, f)
+			if err == nil {
+				e.cache.add(f.Name, m, f.Bytes)
+			}
 			fetched[i] = m
 			return err
 		})

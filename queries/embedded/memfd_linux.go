@@ -4,19 +4,23 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
 
 // memfd is a file that exists in memory only, gone when its last descriptor is closed.
-type memfd struct{ file *os.File }
+type memfd struct {
+	file    *os.File
+	holders atomic.Int32 // beyond the first
+}
 
 func newMemfd() (*memfd, error) {
 	fd, err := unix.MemfdCreate("cardlake", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("create memory file: %w", err)
 	}
-	return &memfd{os.NewFile(uintptr(fd), "memory file")}, nil
+	return &memfd{file: os.NewFile(uintptr(fd), "memory file")}, nil
 }
 
 func (m *memfd) write(p []byte) error {
@@ -38,8 +42,17 @@ func (m *memfd) seal() error {
 // path is a name by which this process can open the file anew.
 func (m *memfd) path() string { return "/proc/self/fd/" + strconv.Itoa(int(m.file.Fd())) }
 
-// Close frees the memory once DuckDB has closed its own descriptors.
-func (m *memfd) Close() error { return m.file.Close() }
+// hold keeps the file for one more Close.
+func (m *memfd) hold() { m.holders.Add(1) }
+
+// Close, of the last who holds the file, frees the memory once DuckDB has closed its own
+// descriptors.
+func (m *memfd) Close() error {
+	if m.holders.Add(-1) >= 0 {
+		return nil
+	}
+	return m.file.Close()
+}
 
 // spareDescriptors are left for everything but data files.
 const spareDescriptors = 128

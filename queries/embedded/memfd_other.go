@@ -13,5 +13,6 @@ func newMemfd() (*memfd, error)        { return nil, errPlatform }
 func (*memfd) write([]byte) error      { return errPlatform }
 func (*memfd) seal() error             { return errPlatform }
 func (*memfd) path() string            { return "" }
+func (*memfd) hold()                   {}
 func (*memfd) Close() error            { return nil }
 func checkDescriptors(files int) error { return errPlatform }

@@ -1,0 +1,85 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/queries"
+	"github.com/cardlake/cardlake/writers/parquet"
+)
+
+// fetchTail asks for the rows beyond the snapshot and turns them into memory files. Without
+// them the answer is older, not wrong: read says so. The caller closes the files, also after
+// an error.
+func (e *Engine) fetchTail(ctx context.Context, read *queries.Snapshot) (files []*memfd, err error) {
+	asked := time.Now()
+	tailCtx, cancel := context.WithTimeout(ctx, e.cfg.TailTimeout)
+	defer cancel()
+	tail, err := e.cfg.Tail.Tail(tailCtx, read.Positions)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		read.TailError = err
+		read.Lacking = sorted(read.Positions)
+		return nil, nil
+	}
+	defer tail.Release()
+	for _, record := range tail.Records {
+		if record.NumRows() == 0 {
+			continue
+		}
+		file, err := e.fileOf(record)
+		if file != nil {
+			files = append(files, file)
+		}
+		if err != nil {
+			return files, err
+		}
+		read.TailRows += record.NumRows()
+	}
+	lacking := cardlake.Positions{}
+	for p, at := range read.Positions {
+		if _, ok := tail.To[p]; !ok {
+			lacking[p] = at
+		}
+	}
+	read.ReadAt, read.Lacking = asked, sorted(lacking)
+	read.Positions = read.Positions.Merge(tail.To)
+	return files, nil
+}
+
+func sorted(ps cardlake.Positions) []cardlake.StreamPartition {
+	return slices.SortedFunc(maps.Keys(ps), func(a, b cardlake.StreamPartition) int {
+		if c := strings.Compare(a.Stream, b.Stream); c != 0 {
+			return c
+		}
+		return int(a.Partition) - int(b.Partition)
+	})
+}
+
+// fileOf writes a record as a sealed memory file.
+func (e *Engine) fileOf(record arrow.RecordBatch) (_ *memfd, err error) {
+	encoder := e.tails.Get().(*parquet.Encoder)
+	defer e.tails.Put(encoder)
+	body, _, err := encoder.Encode(record)
+	if err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	m, err := newMemfd()
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(m.write(body), m.seal()); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
