@@ -23,7 +23,7 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var errs bytes.Buffer
-			code := run(context.Background(), c.args, &errs)
+			code := run(context.Background(), c.args, &errs, &errs)
 			if code != 2 || strings.Count(errs.String(), "\n") != 1 || !strings.Contains(errs.String(), c.word) {
 				t.Errorf("code %d, want 2 and one line with %q:\n%s", code, c.word, errs.String())
 			}
@@ -34,7 +34,7 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 func TestHelpAndUsage(t *testing.T) {
 	for args, want := range map[string]int{"-h": 0, "run -h": 0, "version": 0, "": 2, "walk": 2} {
 		var errs bytes.Buffer
-		if code := run(context.Background(), strings.Fields(args), &errs); code != want || errs.Len() == 0 {
+		if code := run(context.Background(), strings.Fields(args), &errs, &errs); code != want || errs.Len() == 0 {
 			t.Errorf("%q: code %d, want %d, and something to read", args, code, want)
 		}
 	}

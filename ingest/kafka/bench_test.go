@@ -3,6 +3,8 @@ package kafka_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/card"
 	"github.com/cardlake/cardlake/ingest"
+	"github.com/cardlake/cardlake/ingest/kafka"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/writers/writerstest"
 )
@@ -70,17 +73,22 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkKafkaToCommitted moves events from an embedded broker to committed, encrypted
-// files: opened, tokenised, exactly once. The broker's own work is in the figure.
+// BenchmarkKafkaToCommitted moves events from a broker to committed, encrypted files: opened,
+// tokenised, exactly once. The work of an embedded broker is in the figure, that of one in
+// another process is not.
 func BenchmarkKafkaToCommitted(b *testing.B) {
-	s := newSite(b)
+	b.Run("embedded broker", func(b *testing.B) { newSite(b).benchCommitted(b) })
+	b.Run("broker apart", func(b *testing.B) { newSiteOn(b, brokerProcess(b)).benchCommitted(b) })
+}
+
+func (s *site) benchCommitted(b *testing.B) {
 	s.fill(benchEvents)
-	var cpu, wall time.Duration
+	meter := newMeter(b)
 	for b.Loop() {
 		b.StopTimer()
 		s.newLake(b.TempDir())
 		b.StartTimer()
-		startCPU, start := cpuTime(b), time.Now()
+		meter.start()
 		w := s.startWith("", 0, ingest.Config{WindowAge: time.Second})
 		wait(b, "all events are committed", func() bool {
 			var n int64
@@ -89,24 +97,83 @@ func BenchmarkKafkaToCommitted(b *testing.B) {
 			}
 			return n == benchEvents
 		})
-		cpu += cpuTime(b) - startCPU
-		wall += time.Since(start)
+		meter.stop(benchEvents)
 		b.StopTimer()
 		w.end(b)
 		b.StartTimer()
 	}
-	n := float64(b.N) * benchEvents
-	b.ReportMetric(n/cpu.Seconds(), "tx/cpu-s")
-	b.ReportMetric(n/wall.Seconds(), "tx/s")
+	meter.report()
 }
 
-// BenchmarkReferenceConsume polls the same events from the same broker and does nothing.
-func BenchmarkReferenceConsume(b *testing.B) {
-	s := newSite(b)
+// BenchmarkSource polls the same events and does nothing with them: the source's own share.
+func BenchmarkSource(b *testing.B) {
+	s := newSiteOn(b, brokerProcess(b))
 	s.fill(benchEvents)
-	var cpu, wall time.Duration
+	meter := newMeter(b)
+	for i := 0; b.Loop(); i++ {
+		meter.start()
+		source := kafka.New(kafka.Config{Brokers: s.brokers, Topic: topic, Group: fmt.Sprint("bench-", i), Log: slog.New(slog.DiscardHandler)})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- source.Run(ctx, make(assigned, 8)) }()
+		for n := 0; n < benchEvents; {
+			records, err := source.Poll(ctx)
+			if err != nil {
+				b.Fatal(err)
+			}
+			n += len(records)
+		}
+		meter.stop(benchEvents)
+		cancel()
+		if err := <-done; err != nil {
+			b.Fatal(err)
+		}
+	}
+	meter.report()
+}
+
+// meter takes the figures of what a benchmark does between start and stop.
+type meter struct {
+	b                 *testing.B
+	cpu, wall         time.Duration
+	cpuStart          time.Duration
+	wallStart         time.Time
+	mem               runtime.MemStats
+	allocs, bytes, tx uint64
+}
+
+func newMeter(b *testing.B) *meter { return &meter{b: b} }
+
+func (m *meter) start() {
+	runtime.ReadMemStats(&m.mem)
+	m.cpuStart, m.wallStart = cpuTime(m.b), time.Now()
+}
+
+func (m *meter) stop(tx uint64) {
+	m.cpu += cpuTime(m.b) - m.cpuStart
+	m.wall += time.Since(m.wallStart)
+	before := m.mem
+	runtime.ReadMemStats(&m.mem)
+	m.allocs += m.mem.Mallocs - before.Mallocs
+	m.bytes += m.mem.TotalAlloc - before.TotalAlloc
+	m.tx += tx
+}
+
+func (m *meter) report() {
+	n := float64(m.tx)
+	m.b.ReportMetric(n/m.cpu.Seconds(), "tx/cpu-s")
+	m.b.ReportMetric(n/m.wall.Seconds(), "tx/s")
+	m.b.ReportMetric(float64(m.allocs)/n, "allocs/tx")
+	m.b.ReportMetric(float64(m.bytes)/n, "B/tx")
+}
+
+// BenchmarkReferenceConsume polls the same events with a bare client.
+func BenchmarkReferenceConsume(b *testing.B) {
+	s := newSiteOn(b, brokerProcess(b))
+	s.fill(benchEvents)
+	meter := newMeter(b)
 	for b.Loop() {
-		startCPU, start := cpuTime(b), time.Now()
+		meter.start()
 		client, err := kgo.NewClient(kgo.SeedBrokers(s.brokers...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 		if err != nil {
 			b.Fatal(err)
@@ -114,11 +181,8 @@ func BenchmarkReferenceConsume(b *testing.B) {
 		for n := 0; n < benchEvents; {
 			n += client.PollFetches(context.Background()).NumRecords()
 		}
-		cpu += cpuTime(b) - startCPU
-		wall += time.Since(start)
+		meter.stop(benchEvents)
 		client.Close()
 	}
-	n := float64(b.N) * benchEvents
-	b.ReportMetric(n/cpu.Seconds(), "tx/cpu-s")
-	b.ReportMetric(n/wall.Seconds(), "tx/s")
+	meter.report()
 }

@@ -1,18 +1,18 @@
 // Package kafka reads a stream over the Kafka protocol, as a member of a consumer group.
 //
 // Where a partition begins is not what the group committed but what the Assignee says: the
-// lake's own positions.
+// lake's own positions. [Registry] resolves the schema ids that its records carry.
 package kafka
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -20,47 +20,34 @@ import (
 	"github.com/cardlake/cardlake/ingest"
 )
 
-// Config configures a Source. Brokers, Topic and Group are required.
-type Config struct {
-	Brokers []string // host:port
-	Topic   string
-	Group   string
-	// InstanceID names this member of the group (KIP-345): a worker that comes back under the
-	// same name takes its partitions at once, without waiting for its former self to time
-	// out. Two workers must not share one. Empty: a dynamic member.
-	InstanceID string
-	TLS        *tls.Config // nil: plain, for loopback only
-	Log        *slog.Logger
-
-	// MaxRecords bounds one Poll; default 10,000.
-	MaxRecords int
-	// BufferBytes bounds what is fetched ahead; default 32 MiB.
-	BufferBytes int32
-	// Options are appended to the client's, for what has no field here.
-	Options []kgo.Opt
-}
-
 // Source implements ingest.Source.
 type Source struct {
 	cfg Config
 
+	down    chan error // why no broker can be reached, before started
 	started chan struct{}
 	client  *kgo.Client // set before started is closed
 
-	mu      sync.Mutex
-	seek    cardlake.Positions // to go to before the next fetch
-	records []ingest.Record
+	records []ingest.Record // of the last Poll
+	fetched []*kgo.Record   // the client's, of the same
+
+	mu    sync.Mutex
+	seek  cardlake.Positions // to go to before the next fetch
+	marks map[cardlake.StreamPartition]mark
 }
 
-// New returns a source; Run connects it.
+// mark is what the newest fetch said of a partition.
+type mark struct {
+	next, end int64 // after the last record given to the worker; after the newest on the broker
+	err       error
+}
+
+// New returns a source; Run checks the configuration and connects it.
 func New(cfg Config) *Source {
-	if cfg.MaxRecords == 0 {
-		cfg.MaxRecords = 10_000
+	return &Source{
+		cfg: cfg.withDefaults(), down: make(chan error, 1), started: make(chan struct{}),
+		marks: map[cardlake.StreamPartition]mark{},
 	}
-	if cfg.BufferBytes == 0 {
-		cfg.BufferBytes = 32 << 20
-	}
-	return &Source{cfg: cfg, started: make(chan struct{})}
 }
 
 // commitTimeout bounds the publishing of offsets, which nothing depends on.
@@ -68,36 +55,44 @@ const commitTimeout = 5 * time.Second
 
 // Run implements ingest.Source.
 func (s *Source) Run(ctx context.Context, a ingest.Assignee) error {
-	opts := []kgo.Opt{
-		kgo.SeedBrokers(s.cfg.Brokers...),
-		kgo.ClientID("cardlake-worker"),
-		kgo.ConsumerGroup(s.cfg.Group),
-		kgo.ConsumeTopics(s.cfg.Topic),
-		kgo.FetchMaxBytes(s.cfg.BufferBytes),
-		kgo.FetchMaxWait(250 * time.Millisecond),
-		kgo.DisableAutoCommit(),
-		// A position that the broker no longer has is an error to be seen, never a silent jump.
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.BlockRebalanceOnPoll(),
+	if err := s.cfg.Validate(); err != nil {
+		return fmt.Errorf("kafka: %w", err)
+	}
+	connect, err := s.cfg.connect(ctx)
+	if err != nil {
+		return fmt.Errorf("kafka: %w", err)
+	}
+	failed := func(err error) {
+		select {
+		case s.down <- err:
+		default: // the last one has not been polled yet
+		}
+	}
+	if ok, err := s.cfg.prepare(ctx, slices.Concat(connect, s.cfg.Options), failed); !ok {
+		if err != nil {
+			err = fmt.Errorf("kafka: %w", err)
+		}
+		return err
+	}
+	lost := func(parts map[string][]int32, isLost bool) {
+		gone := partitions(parts)
+		a.Revoked(gone, isLost)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, p := range gone {
+			delete(s.marks, p)
+		}
+	}
+	opts := append(slices.Concat(connect, s.cfg.consume()),
 		kgo.AdjustFetchOffsetsFn(func(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 			return assign(a, offsets)
 		}),
-		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
-			a.Revoked(partitions(parts), false)
-		}),
-		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
-			a.Revoked(partitions(parts), true)
-		}),
-	}
-	if s.cfg.InstanceID != "" {
-		opts = append(opts, kgo.InstanceID(s.cfg.InstanceID))
-	}
-	if s.cfg.TLS != nil {
-		opts = append(opts, kgo.DialTLSConfig(s.cfg.TLS))
-	}
+		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) { lost(parts, false) }),
+		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) { lost(parts, true) }),
+	)
 	client, err := kgo.NewClient(append(opts, s.cfg.Options...)...)
 	if err != nil {
-		return fmt.Errorf("kafka client: %w", err)
+		return fmt.Errorf("kafka: client: %w", err)
 	}
 	s.client = client
 	close(s.started)
@@ -141,50 +136,105 @@ func partitions(byTopic map[string][]int32) []cardlake.StreamPartition {
 	return parts
 }
 
-// Poll implements ingest.Source.
+// Poll implements ingest.Source. An error of one partition does not hold back the records of
+// others: it is logged, and Faults tells it until the partition gives records again. Poll
+// returns errors only when there are no records.
 func (s *Source) Poll(ctx context.Context) ([]ingest.Record, error) {
 	select {
 	case <-s.started:
+	case err := <-s.down:
+		return nil, err
 	case <-ctx.Done():
 		return nil, nil
 	}
-	s.mu.Lock()
-	if seek := s.seek; seek != nil {
-		s.seek = nil
-		offsets := map[string]map[int32]kgo.EpochOffset{}
-		for p, offset := range seek {
-			if offsets[p.Stream] == nil {
-				offsets[p.Stream] = map[int32]kgo.EpochOffset{}
-			}
-			offsets[p.Stream][p.Partition] = kgo.EpochOffset{Epoch: -1, Offset: offset.Next}
-		}
-		s.client.SetOffsets(offsets)
-	}
-	s.mu.Unlock()
+	s.recycle()
+	s.redirect()
 	s.client.AllowRebalance() // after the redirection, which no rebalance may meet
 	fetches := s.client.PollRecords(ctx, s.cfg.MaxRecords)
 	var errs []error
-	fetches.EachError(func(topic string, partition int32, err error) {
-		if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-			errs = append(errs, fmt.Errorf("%s/%d: %w", topic, partition, err))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range fetches {
+		for j := range fetches[i].Topics {
+			topic := &fetches[i].Topics[j]
+			for k := range topic.Partitions {
+				if err := s.take(topic.Topic, &topic.Partitions[k]); err != nil {
+					errs = append(errs, err)
+				}
+			}
 		}
-	})
-	s.records = s.records[:0]
-	fetches.EachRecord(func(r *kgo.Record) {
-		s.records = append(s.records, ingest.Record{
-			Position: cardlake.Position{
-				StreamPartition: cardlake.StreamPartition{Stream: r.Topic, Partition: r.Partition}, Offset: r.Offset,
-			},
-			Time: r.Timestamp, Key: r.Key, Value: r.Value,
-		})
-	})
-	if len(s.records) > 0 {
-		for _, err := range errs {
-			s.cfg.Log.Warn("fetch", "error", err)
-		}
-		return s.records, nil
 	}
-	return nil, errors.Join(errs...)
+	if len(s.records) == 0 {
+		return nil, errors.Join(errs...)
+	}
+	for _, err := range errs {
+		s.cfg.Log.Warn("fetch", "error", err)
+	}
+	return s.records, nil
+}
+
+// take appends a fetched partition's records. mu is held.
+func (s *Source) take(topic string, p *kgo.FetchPartition) error {
+	at := cardlake.StreamPartition{Stream: topic, Partition: p.Partition}
+	s.fetched = append(s.fetched, p.Records...)
+	for _, r := range p.Records {
+		s.records = append(s.records, ingest.Record{
+			Position: cardlake.Position{StreamPartition: at, Offset: r.Offset},
+			Time:     r.Timestamp, Key: r.Key, Value: r.Value,
+		})
+	}
+	err := p.Err
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kgo.ErrClientClosed):
+		return nil // the poll's end, not a fault
+	case err != nil:
+		err = fmt.Errorf("%s: %w", at, err)
+	}
+	if topic == "" || p.Partition < 0 {
+		return err // of the client as a whole
+	}
+	m := s.marks[at]
+	if n := len(p.Records); n > 0 {
+		m.next = p.Records[n-1].Offset + 1
+	}
+	if p.HighWatermark >= 0 && err == nil {
+		m.end = p.HighWatermark
+	}
+	m.err = err
+	s.marks[at] = m
+	return err
+}
+
+// recycle takes the memory of the last poll's records back: they are the worker's no more.
+func (s *Source) recycle() {
+	for _, r := range s.fetched {
+		r.Recycle()
+	}
+	clear(s.fetched)
+	clear(s.records)
+	s.fetched, s.records = s.fetched[:0], s.records[:0]
+}
+
+// redirect does what Seek was told.
+func (s *Source) redirect() {
+	s.mu.Lock()
+	seek := s.seek
+	s.seek = nil
+	s.mu.Unlock()
+	if seek != nil {
+		s.client.SetOffsets(groupOffsets(seek))
+	}
+}
+
+func groupOffsets(p cardlake.Positions) map[string]map[int32]kgo.EpochOffset {
+	offsets := map[string]map[int32]kgo.EpochOffset{}
+	for sp, at := range p {
+		if offsets[sp.Stream] == nil {
+			offsets[sp.Stream] = map[int32]kgo.EpochOffset{}
+		}
+		offsets[sp.Stream][sp.Partition] = kgo.EpochOffset{Epoch: -1, Offset: at.Next}
+	}
+	return offsets
 }
 
 // Seek implements ingest.Source. It takes effect at the next Poll, because the client must
@@ -199,18 +249,45 @@ func (s *Source) Seek(p cardlake.Positions) {
 func (s *Source) Commit(ctx context.Context, p cardlake.Positions) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	offsets := map[string]map[int32]kgo.EpochOffset{}
-	for sp, offset := range p {
-		if offsets[sp.Stream] == nil {
-			offsets[sp.Stream] = map[int32]kgo.EpochOffset{}
+	var failed error
+	s.client.CommitOffsetsSync(ctx, groupOffsets(p), func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+		failed = err
+		if err != nil {
+			return
 		}
-		offsets[sp.Stream][sp.Partition] = kgo.EpochOffset{Epoch: -1, Offset: offset.Next}
-	}
-	var commitErr error
-	s.client.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, _ *kmsg.OffsetCommitResponse, err error) {
-		commitErr = err
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				failed = errors.Join(failed, kerr.ErrorForCode(p.ErrorCode))
+			}
+		}
 	})
-	return commitErr
+	return failed
+}
+
+// Lag returns for each partition that is assigned and was fetched how many records the
+// broker has beyond those that Poll returned, as of its newest fetch. It asks no broker.
+func (s *Source) Lag() map[cardlake.StreamPartition]int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lag := make(map[cardlake.StreamPartition]int64, len(s.marks))
+	for p, m := range s.marks {
+		lag[p] = max(0, m.end-m.next)
+	}
+	return lag
+}
+
+// Faults returns the partitions whose newest fetch failed, with the error: they stand still
+// while others may go on.
+func (s *Source) Faults() map[cardlake.StreamPartition]error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	faults := map[cardlake.StreamPartition]error{}
+	for p, m := range s.marks {
+		if m.err != nil {
+			faults[p] = m.err
+		}
+	}
+	return faults
 }
 
 var _ ingest.Source = (*Source)(nil)

@@ -48,14 +48,20 @@ const (
 
 func newSite(t testing.TB) *site {
 	t.Helper()
-	ctx := context.Background()
-	s := &site{t: t, dir: t.TempDir()}
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, topic))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	s.brokers = cluster.ListenAddrs()
+	return newSiteOn(t, cluster.ListenAddrs()...)
+}
+
+// newSiteOn is a site on brokers that have the topic.
+func newSiteOn(t testing.TB, brokers ...string) *site {
+	t.Helper()
+	ctx := context.Background()
+	s := &site{t: t, dir: t.TempDir(), brokers: brokers}
+	var err error
 	if s.client, err = kgo.NewClient(kgo.SeedBrokers(s.brokers...)); err != nil {
 		t.Fatal(err)
 	}
