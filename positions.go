@@ -147,7 +147,7 @@ func (p *Positions) UnmarshalText(text []byte) error {
 	for stream, parts := range byStream {
 		for part, off := range parts {
 			n, err := strconv.ParseInt(part, 10, 32)
-			if err != nil || n < 0 || off.Next < 0 {
+			if err != nil || n < 0 || off.Next < 0 || strconv.FormatInt(n, 10) != part {
 				return fmt.Errorf("positions: stream %q has partition %q at offset %d", stream, part, off.Next)
 			}
 			out[StreamPartition{stream, int32(n)}] = Offset(off)

@@ -61,6 +61,8 @@ type options struct {
 
 	admin, adminCert, adminKey, adminClientCA string
 	adminPlain, pprof, tracePlain             bool
+
+	tailListen, tailCert, tailKey, tailClientCA, tailClients string
 }
 
 // Values of -source.
@@ -141,6 +143,11 @@ func (o *options) define(fs *flag.FlagSet) {
 	fs.StringVar(&o.adminClientCA, "admin-client-ca", "", "`file` of the certificates that sign its clients', PEM: others are refused")
 	fs.BoolVar(&o.adminPlain, "admin-plain", false, "serve it without TLS beyond loopback, on a network that protects it")
 	fs.BoolVar(&o.pprof, "pprof", false, "serve /debug/pprof there too; beyond loopback it needs -admin-client-ca")
+	fs.StringVar(&o.tailListen, "tail-listen", "", "`address` that serves what is not committed yet to queries, by Arrow Flight with TLS both ways; empty serves none")
+	fs.StringVar(&o.tailCert, "tail-tls-cert", "", "certificate `file` of that address, PEM, read for each connection")
+	fs.StringVar(&o.tailKey, "tail-tls-key", "", "its private key `file`, PEM")
+	fs.StringVar(&o.tailClientCA, "tail-client-ca", "", "`file` of the certificates that sign its clients', PEM")
+	fs.StringVar(&o.tailClients, "tail-clients", "", "comma-separated `names` of the clients that may read it: DNS or URI names of their certificates")
 	fs.BoolVar(&o.tracePlain, "trace-plain", false, "send traces without TLS beyond loopback, when OTEL_EXPORTER_OTLP_ENDPOINT says so")
 }
 
@@ -272,6 +279,9 @@ func (o *options) validate() error {
 	fault(o.stallAfter < time.Second, "-stall-after must be at least 1s")
 	fault(o.dedup < time.Second, "-dedup must be at least 1s")
 	errs = append(errs, o.adminFaults()...)
+	tail := []string{o.tailListen, o.tailCert, o.tailKey, o.tailClientCA, o.tailClients}
+	fault(slices.Contains(tail, "") && slices.ContainsFunc(tail, func(s string) bool { return s != "" }),
+		"-tail-listen, -tail-tls-cert, -tail-tls-key, -tail-client-ca and -tail-clients go together")
 	errs = append(errs, traceFaults(os.Getenv, o.tracePlain)...)
 	return errors.Join(errs...)
 }

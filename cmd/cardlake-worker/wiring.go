@@ -44,6 +44,13 @@ func work(ctx context.Context, o *options, stderr io.Writer) (err error) {
 	if listener != nil {
 		defer listener.Close()
 	}
+	tail, err := o.listenTail(ctx)
+	if err != nil {
+		return err
+	}
+	if tail != nil {
+		defer tail.Close()
+	}
 	store, err := o.store()
 	if err != nil {
 		return err
@@ -110,7 +117,12 @@ func work(ctx context.Context, o *options, stderr io.Writer) (err error) {
 	}
 	a := serve(listener, handler(ctx, view, metrics, o.pprof), log)
 	log.Info("worker starts", "version", cardlake.Version, "source", o.source)
+	endTail, err := o.serveTail(ctx, tail, worker, log)
+	if err != nil {
+		return err
+	}
 	err = worker.Run(ctx)
+	endTail() // it serves until the last commit
 	s := worker.Stats()
 	log.Info("worker ends", "records", s.Records, "rows", s.Rows, "duplicates", s.Duplicates, "rejected", s.Rejected, "commits", s.Commits)
 	if traces != nil {

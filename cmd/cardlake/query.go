@@ -20,6 +20,8 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	fs := flagSet("query", "SQL", `Answers one SELECT statement over the tables that "cardlake tables" lists. SQL "-" is read from standard input.`, stderr)
 	var p place
 	p.flags(fs)
+	var w workers
+	w.flags(fs)
 	formatName := fs.String("format", "table", "how rows are written: "+strings.Join(render.Names(), ", "))
 	maxRows := fs.Int64("max-rows", 1_000_000, "fail after so many `rows`; 0 for no bound")
 	timeout := fs.Duration("timeout", 5*time.Minute, "longest time the statement may take")
@@ -35,6 +37,9 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 		return misused(fs, "takes one statement, in quotes, or - for standard input; got %d arguments", fs.NArg())
 	case *maxRows < 0 || *timeout <= 0 || *memory < 1 || *memory > 1<<20:
 		return misused(fs, "-max-rows must not be negative, -timeout must be positive, -memory from 1 to %d", 1<<20)
+	}
+	if err := w.check(); err != nil {
+		return misused(fs, "%v", err)
 	}
 	sql := fs.Arg(0)
 	if sql == "-" {
@@ -56,7 +61,16 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	defer func() { err = errors.Join(err, l.Close()) }()
 	parser := embedded.NewParser()
 	defer func() { err = errors.Join(err, parser.Close()) }()
-	engine := embedded.New(l.planner, l.store, embedded.Config{Memory: *memory << 20})
+	cfg := embedded.Config{Memory: *memory << 20}
+	tails, err := w.open()
+	if err != nil {
+		return err
+	}
+	if tails != nil {
+		defer func() { err = errors.Join(err, tails.Close()) }()
+		cfg.Tail = tails
+	}
+	engine := embedded.New(l.planner, l.store, cfg)
 	gateway := queries.New(parser, engine, queries.Config{MaxRows: *maxRows, Timeout: *timeout, MaxSQL: maxStatement})
 	result, err := gateway.Query(ctx, sql)
 	if err != nil {
@@ -96,7 +110,10 @@ func footer(w io.Writer, r *queries.Result, elapsed time.Duration) {
 		fmt.Fprintf(w, ", as of %s", at.UTC().Format(time.RFC3339))
 	}
 	for _, s := range r.Snapshots() {
-		if len(s.Lacking) > 0 {
+		switch {
+		case s.TailError != nil:
+			fmt.Fprintf(w, ", without what is not committed yet: %v", s.TailError)
+		case len(s.Lacking) > 0:
 			fmt.Fprintf(w, ", without what is not committed yet of %d partitions", len(s.Lacking))
 		}
 	}

@@ -92,8 +92,11 @@ func (m *Table) Files(context.Context, int64) ([]cardlake.DataFile, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var files []cardlake.DataFile
-	for _, c := range m.commits {
-		files = append(files, c.Files...)
+	for i, c := range m.commits {
+		for _, f := range c.Files {
+			f.Sequence = int64(i + 1)
+			files = append(files, f)
+		}
 	}
 	return files, nil
 }

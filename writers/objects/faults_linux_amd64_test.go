@@ -166,7 +166,8 @@ func TestSealedFaults(t *testing.T) {
 	}
 }
 
-// The content is durable before it has its name, and the name before Put returns.
+// The content is durable before it has its name, and the name before Put returns; nothing
+// waits for a deletion.
 func TestSealedSyncs(t *testing.T) {
 	var answers sync.WaitGroup
 	stop := make(chan struct{})
@@ -188,6 +189,13 @@ func TestSealedSyncs(t *testing.T) {
 		want := []int32{unix.SYS_WRITE, unix.SYS_FSYNC, unix.SYS_LINKAT, unix.SYS_FSYNC}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("system calls (-want +got):\n%s", diff)
+		}
+		calls.fail(-1, 0)
+		if err := s.Delete(t.Context(), "a/x"); err != nil {
+			t.Fatal(err)
+		}
+		if got := calls.since(); !slices.Contains(got, unix.SYS_UNLINKAT) || slices.Contains(got, unix.SYS_FSYNC) {
+			t.Errorf("system calls of Delete: %v", got)
 		}
 	})
 	close(stop)

@@ -154,7 +154,9 @@ func (d *folder) List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 	}
 }
 
-// Delete implements [Store].
+// Delete implements [Store]. It does not sync the folder, which would cost more than all else
+// of it: a name that a loss of power brings back is that of a whole object to which nothing
+// refers. The sync of a later Put in the folder makes the deletion durable too.
 func (d *folder) Delete(ctx context.Context, name string) error {
 	if err := errors.Join(ctx.Err(), ValidateName(name)); err != nil {
 		return fmt.Errorf("delete %s: %w", name, err)
@@ -166,8 +168,6 @@ func (d *folder) Delete(ctx context.Context, name string) error {
 	err := os.Remove(path)
 	if absent(err) {
 		err = ErrNotFound
-	} else if err == nil {
-		err = syncFolder(filepath.Dir(path))
 	}
 	if err != nil {
 		return fmt.Errorf("delete %s: %w", name, err)

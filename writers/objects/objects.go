@@ -57,7 +57,10 @@ type Store interface {
 	Open(ctx context.Context, name string) (Object, error)
 	// List yields the objects whose names begin with prefix, in no order.
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
-	// Delete removes the object; ErrNotFound if there is none.
+	// Delete removes the object; ErrNotFound if there is none. It need not be durable: after
+	// a loss of power the object may be there again. Callers delete only what nothing refers
+	// to any more; what comes back is one more object without a reference, for maintenance
+	// to find. A Put of the name that succeeded after it stays.
 	Delete(ctx context.Context, name string) error
 }
 

@@ -204,18 +204,19 @@ func testReadsDuringPut(t *testing.T, s objects.Store) {
 	for i := range 5 {
 		name := fmt.Sprintf("put/%d", i)
 		begun := make(chan struct{}, 4)
+		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		for range cap(begun) {
 			wg.Go(func() {
 				for n := 0; ; n++ {
-					got, err := objects.ReadAll(t.Context(), s, name)
+					got, err := objects.ReadAll(ctx, s, name)
 					if n == 0 {
 						begun <- struct{}{}
 					}
-					if errors.Is(err, objects.ErrNotFound) && t.Context().Err() == nil {
+					if errors.Is(err, objects.ErrNotFound) {
 						continue
 					}
-					if err != nil || !bytes.Equal(got, body) {
+					if ctx.Err() == nil && (err != nil || !bytes.Equal(got, body)) {
 						t.Errorf("read %d bytes, %v", len(got), err)
 					}
 					return
@@ -225,8 +226,12 @@ func testReadsDuringPut(t *testing.T, s objects.Store) {
 		for range cap(begun) {
 			<-begun
 		}
-		put(t, s, name, Owner, body)
+		if err := s.Put(t.Context(), name, Owner, body); err != nil {
+			t.Errorf("Put: %v", err)
+			cancel()
+		}
 		wg.Wait()
+		cancel()
 	}
 }
 

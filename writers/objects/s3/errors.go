@@ -43,7 +43,7 @@ func (s *Store) attempt(ctx context.Context, f func(context.Context) error) erro
 			return err
 		}
 		// Full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter").
-		t := time.NewTimer(rand.N(50 * time.Millisecond << min(n, 6)))
+		t := time.NewTimer(rand.N(s.cfg.Backoff << min(n-1, 5)))
 		select {
 		case <-t.C:
 		case <-ctx.Done():

@@ -27,8 +27,9 @@ const minRead = 256 << 10
 // Open implements [objects.Store]. An object within Config.Window is read and verified here;
 // of a larger one Open reads the first window, ReadAt the others, and its checksum is
 // verified by whoever reads it from start to end in order: the read that ends it returns
-// [objects.ErrCorrupt] if it is not what was put. Objects that carry no CRC64NVME, as other
-// tools may put them, are read as they are.
+// [objects.ErrCorrupt] if it is not what was put. What [Store.Put] put carries its checksum
+// itself; of what other tools put the service's CRC64NVME is taken, and without one it is read
+// as it is.
 //
 // The reads are made under ctx, which must last until the object is closed. A read of an
 // object that was deleted gives [objects.ErrNotFound], of one that was replaced ErrCorrupt,
@@ -98,8 +99,14 @@ func (o *object) start(ctx context.Context) error {
 		return errors.New("the service did not tell the size")
 	}
 	o.etag, o.size, o.has = out.ETag, *out.ContentLength, false
-	if sum, err := base64.StdEncoding.DecodeString(aws.ToString(out.ChecksumCRC64NVME)); err == nil && len(sum) == 8 {
+	told, own := out.Metadata[putSum]
+	if !own {
+		told = aws.ToString(out.ChecksumCRC64NVME)
+	}
+	if sum, err := base64.StdEncoding.DecodeString(told); err == nil && len(sum) == 8 {
 		o.sum, o.has = binary.BigEndian.Uint64(sum), true
+	} else if own {
+		return fmt.Errorf("%w: checksum unreadable", objects.ErrCorrupt)
 	}
 	o.window = make([]byte, min(o.size, o.store.cfg.Window))
 	if _, err := io.ReadFull(out.Body, o.window); err != nil {

@@ -22,8 +22,13 @@ import (
 	"github.com/cardlake/cardlake/writers/objects"
 )
 
-// putID is the metadata that tells one call of Put from another.
-const putID = "cardlake-put"
+const (
+	// putID is the metadata that tells one call of Put from another.
+	putID = "cardlake-put"
+	// putSum is the metadata that holds the checksum of the content, for reading it through
+	// a service that knows no CRC64NVME or does not tell it.
+	putSum = "cardlake-crc64nvme"
+)
 
 // OwnerContext is the key of the KMS encryption context that holds the owner, so that key
 // policies and grants can bind a key to it (condition kms:EncryptionContext:cardlake-owner).
@@ -37,6 +42,11 @@ type upload struct {
 	kms     string
 	context string // the encryption context, base64 of JSON
 	body    []byte
+	sum     *string // checksum of body
+}
+
+func (u *upload) metadata() map[string]string {
+	return map[string]string{putID: u.id, putSum: *u.sum}
 }
 
 // Put implements [objects.Store]. An owner whose KMS key is disabled, to be deleted or gone
@@ -70,7 +80,7 @@ func (s *Store) put(ctx context.Context, name string, owner keys.Owner, body []b
 		return err
 	}
 	u := &upload{
-		api: api, key: s.key(name), id: rand.Text(), kms: kms, body: body,
+		api: api, key: s.key(name), id: rand.Text(), kms: kms, body: body, sum: checksum(body),
 		context: base64.StdEncoding.EncodeToString(encryptionContext),
 	}
 	if int64(len(body)) > s.cfg.MultipartSize {
@@ -85,8 +95,8 @@ func (s *Store) putWhole(ctx context.Context, u *upload) error {
 		out, err = u.api.PutObject(ctx, &s3.PutObjectInput{
 			Bucket: &s.cfg.Bucket, Key: u.key, IfNoneMatch: aws.String("*"),
 			Body: bytes.NewReader(u.body), ContentLength: aws.Int64(int64(len(u.body))),
-			ChecksumCRC64NVME:    checksum(u.body),
-			Metadata:             map[string]string{putID: u.id},
+			ChecksumCRC64NVME:    u.sum,
+			Metadata:             u.metadata(),
 			ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: &u.kms,
 			SSEKMSEncryptionContext: &u.context, BucketKeyEnabled: s.bucketKeys(),
 		})
@@ -151,12 +161,13 @@ func (u *upload) verify(algorithm types.ServerSideEncryption, key *string) error
 
 // putParts puts the body in parts, which become an object in the last request. Whatever
 // fails before leaves nothing that can be seen or listed, and an upload that a bucket's
-// lifecycle rule (AbortIncompleteMultipartUpload) removes if the process was killed.
+// lifecycle rule (AbortIncompleteMultipartUpload) removes if the process was killed or the
+// answer that names it was lost.
 func (s *Store) putParts(ctx context.Context, u *upload) error {
 	var created *s3.CreateMultipartUploadOutput
 	err := s.attempt(ctx, func(ctx context.Context) (err error) {
 		created, err = u.api.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
-			Bucket: &s.cfg.Bucket, Key: u.key, Metadata: map[string]string{putID: u.id},
+			Bucket: &s.cfg.Bucket, Key: u.key, Metadata: u.metadata(),
 			ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumType: types.ChecksumTypeFullObject,
 			ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: &u.kms,
 			SSEKMSEncryptionContext: &u.context, BucketKeyEnabled: s.bucketKeys(),
@@ -178,7 +189,7 @@ func (s *Store) putParts(ctx context.Context, u *upload) error {
 		done, err = u.api.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 			Bucket: &s.cfg.Bucket, Key: u.key, UploadId: created.UploadId, IfNoneMatch: aws.String("*"),
 			MultipartUpload:   &types.CompletedMultipartUpload{Parts: parts},
-			ChecksumCRC64NVME: checksum(u.body), ChecksumType: types.ChecksumTypeFullObject,
+			ChecksumCRC64NVME: u.sum, ChecksumType: types.ChecksumTypeFullObject,
 			MpuObjectSize: aws.Int64(int64(len(u.body))),
 		})
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -279,13 +280,11 @@ func TestFailedPartsAreAborted(t *testing.T) {
 		"Cancelled": func(ctx context.Context, l lake, s *s3.Store) error {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
-			l.Inject(s3test.Fault{Operation: "UploadPart", Kind: s3test.Stall, Skip: 1})
-			done := make(chan error)
+			stalled := l.Inject(s3test.Fault{Operation: "UploadPart", Kind: s3test.Stall, Skip: 1})
+			done := make(chan error, 1)
 			go func() { done <- s.Put(ctx, "x", owner, objectstest.Bytes(11<<20)) }()
-			for {
-				if n, err := l.Uploads(l.bucket); n > 0 || err != nil {
-					break
-				}
+			for stalled() == 0 && len(done) == 0 {
+				time.Sleep(time.Millisecond)
 			}
 			cancel()
 			return <-done

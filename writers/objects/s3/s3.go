@@ -27,8 +27,9 @@
 //
 // # Integrity
 //
-// Objects carry a CRC64NVME over the whole content, checked by the service when they are put
-// and by ReadAt as Config.Window and [Store.Open] say. The checksum guards against accidents;
+// Objects carry a CRC64NVME over the whole content, in their metadata too, checked by the
+// service when they are put and by ReadAt as Config.Window and [Store.Open] say, also if the
+// service knows no checksums. The checksum guards against accidents;
 // TLS and the service's authorisation guard against people.
 package s3
 
@@ -110,6 +111,9 @@ type Config struct {
 	Timeout time.Duration
 	// Attempts is how often a request is made that nobody else repeats. Default 3.
 	Attempts int
+	// Backoff is the longest pause before the second attempt; each one after may be twice as
+	// long, up to 32 times Backoff. The pause is a random part of that. Default 100 ms.
+	Backoff time.Duration
 }
 
 const (
@@ -139,6 +143,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Attempts <= 0 {
 		c.Attempts = 3
+	}
+	if c.Backoff <= 0 {
+		c.Backoff = 100 * time.Millisecond
 	}
 	return c
 }

@@ -53,7 +53,7 @@ func (l lake) store(tb testing.TB, change func(*s3.Config)) *s3.Store {
 	tb.Helper()
 	cfg := s3.Config{
 		Bucket: l.bucket, Region: s3test.Region, Endpoint: l.Endpoint, PathStyle: true,
-		RootCAs: l.RootCAs, Credentials: l.Credentials,
+		RootCAs: l.RootCAs, Credentials: l.Credentials, Backoff: time.Millisecond,
 	}
 	if change != nil {
 		change(&cfg)

@@ -92,12 +92,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := request{Request: r}
 	q.operation, q.bucket, q.key = operation(r)
 	kind, faulty := s.faultOf(q.operation)
-	record := Request{Operation: q.operation, Bucket: q.bucket, Key: q.key, Header: r.Header.Clone(), Context: encryptionContext(r.Header)}
-	defer func() {
-		s.mu.Lock()
-		s.requests = append(s.requests, record)
-		s.mu.Unlock()
-	}()
+	// It is on record before the client can know of any answer.
+	record := &Request{Operation: q.operation, Bucket: q.bucket, Key: q.key, Header: r.Header.Clone(), Context: encryptionContext(r.Header)}
+	s.mu.Lock()
+	s.requests = append(s.requests, record)
+	s.mu.Unlock()
 	var a *answer
 	done := false
 	if faulty {
@@ -122,7 +121,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
+	s.mu.Lock()
 	record.Status = a.status
+	s.mu.Unlock()
 	a.begin(w)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(a.body)
@@ -134,7 +135,7 @@ func (s *Server) answer(q *request) *answer {
 	if refusal := authenticate(q.Request, q.body, c); refusal != nil {
 		return refusal
 	}
-	if q.Header.Get("X-Amz-Copy-Source") != "" || q.URL.Query().Has("partNumber") && q.operation == "GetObject" {
+	if q.Header.Get("X-Amz-Copy-Source") != "" || q.operation == "GetObject" && (q.URL.Query().Has("partNumber") || q.Header.Get("If-None-Match") != "") {
 		return failure(http.StatusNotImplemented, "NotImplemented")
 	}
 	switch q.operation {
@@ -146,6 +147,8 @@ func (s *Server) answer(q *request) *answer {
 		return s.uploadPart(q)
 	case "CompleteMultipartUpload":
 		return s.completeUpload(q)
+	case "AbortMultipartUpload":
+		return s.abortUpload(q)
 	case "GetObject", "HeadObject":
 		return s.readObject(q)
 	case "ListObjectsV2":
@@ -244,20 +247,39 @@ func (s *Server) stored(q *request, c *content, a *answer) {
 	a.header.Set("X-Amz-Checksum-Type", "FULL_OBJECT")
 }
 
+// readObject looks at an object and then at its content. An object that appears or goes in
+// between is looked at anew: the gateway's own answer would be the encrypted content, or a
+// condition that no client made.
 func (s *Server) readObject(q *request) *answer {
-	h := plainHeaders(q.Header)
-	head, err := s.forward(q.Context(), http.MethodHead, q.URL.EscapedPath(), "", h, nil)
+	for range 100 {
+		if a := s.readOnce(q); a != nil {
+			return a
+		}
+	}
+	return failure(http.StatusInternalServerError, "InternalError")
+}
+
+// readOnce returns nil if the object is another, or no more or less there, than it was at
+// the beginning.
+func (s *Server) readOnce(q *request) *answer {
+	head, err := s.forward(q.Context(), http.MethodHead, q.URL.EscapedPath(), "", nil, nil)
 	if err != nil {
 		return failure(http.StatusBadGateway, "InternalError")
+	}
+	if head.status != http.StatusOK {
+		if a := s.pass(q, nil, nil); a.status != http.StatusOK { // an error, with a body
+			return a
+		}
+		return nil
 	}
 	s.mu.Lock()
 	c := s.contents[head.header.Get(idHeader)]
 	s.mu.Unlock()
-	switch {
-	case head.status != http.StatusOK:
-		return s.pass(q, h, nil) // an error, with a body
-	case c == nil:
-		return failure(http.StatusInternalServerError, "InternalError")
+	if c == nil {
+		return nil // its metadata went, or is not yet there
+	}
+	if want := q.Header.Get("If-Match"); want != "" && want != head.header.Get("Etag") {
+		return failure(http.StatusPreconditionFailed, "PreconditionFailed")
 	}
 	a := &answer{http.StatusOK, http.Header{"Accept-Ranges": {"bytes"}}, nil}
 	for name, values := range head.header {
@@ -297,7 +319,7 @@ func (s *Server) readObject(q *request) *answer {
 		return failure(http.StatusBadGateway, "InternalError")
 	}
 	if stored.status != http.StatusPartialContent {
-		return stored
+		return nil
 	}
 	if a.body, err = c.open(gcm(dataKey), stored.body, start, end); err != nil {
 		return failure(http.StatusInternalServerError, "InternalError")

@@ -33,6 +33,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/embedgw"
@@ -66,7 +67,7 @@ type Server struct {
 	uploads  map[string]*upload  // by upload id
 	rules    []rule
 	faults   []*fault
-	requests []Request
+	requests []*Request
 }
 
 type rule struct{ bucket, prefix, key string }
@@ -115,6 +116,10 @@ func Start(tb testing.TB, cfg Config) *Server {
 	go func() {
 		stopped <- embedgw.RunVersityGW(ctx, backend, &embedgw.Config{
 			RootUserAccess: root.AccessKeyID, RootUserSecret: root.SecretAccessKey, Region: Region,
+			// What it would make itself, but it would tell on the standard output.
+			IAMService: auth.NewIAMServiceSingle(auth.Account{
+				Access: root.AccessKeyID, Secret: root.SecretAccessKey, Role: auth.RoleAdmin,
+			}),
 			Ports: []string{socket}, MaxConnections: 1024, MaxRequests: 512, MultipartMaxParts: 10_000,
 			KeepAlive: true, Quiet: true, DisableACLs: true, SocketPerm: "0600",
 		})
@@ -229,14 +234,17 @@ type Request struct {
 	Bucket, Key string
 	Header      http.Header
 	Context     map[string]string // the KMS encryption context
-	Status      int               // of the answer, 0 if the connection was broken
+	Status      int               // of the answer, 0 if there was none or not yet
 }
 
 // Requests returns what was asked since the last call.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.requests
+	r := make([]Request, len(s.requests))
+	for i, p := range s.requests {
+		r[i] = *p
+	}
 	s.requests = nil
 	return r
 }

@@ -7,11 +7,13 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // upload is a multipart upload that was begun. The plaintext of its parts stays in memory
 // until the checksum of the whole can be verified.
 type upload struct {
+	busy    sync.RWMutex // held for reading while a part is put, for writing to end the upload
 	content *content
 	dataKey []byte
 	parts   map[int]part
@@ -39,7 +41,7 @@ func (s *Server) createUpload(q *request) *answer {
 		return a
 	}
 	s.mu.Lock()
-	s.uploads[created.UploadId] = &upload{c, dataKey, map[int]part{}}
+	s.uploads[created.UploadId] = &upload{content: c, dataKey: dataKey, parts: map[int]part{}}
 	s.mu.Unlock()
 	c.encryption(a.header)
 	return a
@@ -64,12 +66,36 @@ func (s *Server) uploadPart(q *request) *answer {
 	if _, refusal := s.KMS.unwrap(u.content.key, u.content.context, u.content.wrapped); refusal != nil {
 		return refusal
 	}
-	a := s.pass(q, nil, seal(gcm(u.dataKey), number, q.body))
+	sealed := seal(gcm(u.dataKey), number, q.body)
+	u.busy.RLock()
+	defer u.busy.RUnlock()
+	if u, _ := s.uploadOf(q); u == nil {
+		return failure(http.StatusNotFound, "NoSuchUpload")
+	}
+	a := s.pass(q, nil, sealed)
 	if a.status == http.StatusOK {
 		s.mu.Lock()
 		u.parts[number] = part{a.header.Get("Etag"), q.body}
 		s.mu.Unlock()
 		u.content.encryption(a.header)
+	}
+	return a
+}
+
+// abortUpload waits for the parts under way: the gateway cannot take a part while it removes
+// the upload.
+func (s *Server) abortUpload(q *request) *answer {
+	u, id := s.uploadOf(q)
+	if u == nil {
+		return failure(http.StatusNotFound, "NoSuchUpload")
+	}
+	u.busy.Lock()
+	defer u.busy.Unlock()
+	a := s.pass(q, nil, nil)
+	if a.status == http.StatusNoContent {
+		s.mu.Lock()
+		delete(s.uploads, id)
+		s.mu.Unlock()
 	}
 	return a
 }
@@ -99,6 +125,8 @@ func (s *Server) completeUpload(q *request) *answer {
 	if u == nil {
 		return failure(http.StatusNotFound, "NoSuchUpload")
 	}
+	u.busy.Lock()
+	defer u.busy.Unlock()
 	var asked completion
 	if err := xml.Unmarshal(q.body, &asked); err != nil || len(asked.Part) == 0 {
 		return failure(http.StatusBadRequest, "MalformedXML")
