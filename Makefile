@@ -1,7 +1,7 @@
 GO ?= go
 DIR ?= cardlake-data
 
-.PHONY: demo build test test-short test-race test-kill lint bench clean
+.PHONY: demo build test test-race test-kill test-real kill-real kill-kinesis commits soak freshness consistency lint bench clean
 
 demo: build ## the main job, on embedded defaults; ends by itself
 	./bin/cardlake-demo -dir $(DIR)
@@ -19,6 +19,29 @@ test-race: ## the concurrent packages under the race detector
 
 test-kill: ## the long form of the kill test: 100,000 transactions, ten SIGKILLs
 	CARDLAKE_KILL_TRANSACTIONS=100000 $(GO) test -count=1 -v -timeout 30m -run TestSurvivesSIGKILL ./cmd/cardlake-demo
+
+test-real: ## the same suites on a real Kafka (Java 17 and Maven), a real PostgreSQL, PyIceberg and PyArrow
+	CARDLAKE_REAL=1 $(GO) test -count=1 -timeout 30m ./internal/kafkareal ./ingest/kafka ./internal/killtest
+	@test -x .cache/python/bin/python || { python3 -m venv .cache/python && .cache/python/bin/pip -q install pyarrow==26.0.0 'pyiceberg[sql-sqlite]==0.12.0'; }
+	CARDLAKE_REAL=1 CARDLAKE_PYTHON=$(CURDIR)/.cache/python/bin/python $(GO) test -count=1 -timeout 20m ./catalog/iceberg/... ./writers/parquet
+
+kill-real: ## 200 SIGKILLs over two workers on a real Kafka, for each group protocol
+	CARDLAKE_REAL=1 CARDLAKE_KILLS=200 $(GO) test -count=1 -v -timeout 60m -run Kafka ./internal/killtest
+
+kill-kinesis: ## 200 SIGKILLs over two workers on Kinesis, with splits and merges
+	CARDLAKE_KILLS=200 $(GO) test -count=1 -v -timeout 120m -run Kinesis ./internal/killtest
+
+commits: ## 10,000 commits: the cost of the last ones over that of the first
+	CARDLAKE_COMMITS=10000 $(GO) test -run xxx -bench 'BenchmarkAppend$$' -benchtime 1x -timeout 10m ./catalog/iceberg
+
+soak: ## the record day, 13.5 million transactions, from a broker to committed tables
+	$(GO) run ./internal/soak
+
+freshness: ## how soon a decision can be queried, at 600 a second
+	$(GO) run ./internal/freshness measure
+
+consistency: ## ten thousand queries while workers are killed and commits land
+	$(GO) run ./internal/freshness consistency
 
 lint: ## formatting, vet, static analysis, known vulnerabilities
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
