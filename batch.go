@@ -285,12 +285,8 @@ func (b *Batch) check(r *Row) (found [groupCount]int32, err error) {
 	case r.IngestedAt <= 0:
 		return found, fieldError("ingested_at", isMissing)
 	}
-	var looks [groupCount]lookup
 	for i := range b.groups {
-		looks[i] = b.groups[i].look(r)
-	}
-	for i := range b.groups {
-		if found[i] = b.groups[i].find(&looks[i]); found[i] < 0 {
+		if found[i] = b.groups[i].find(r); found[i] < 0 {
 			if err := b.groups[i].check(r); err != nil {
 				return found, err
 			}

@@ -41,34 +41,23 @@ var groupStarts = [...]Text{
 
 const groupCount = len(groupStarts)
 
-// lookup is the look-up of a row's combination on its way.
-type lookup struct {
-	spans []Span
-	key   []byte
-	shift Span // of the spans from key
-	probe probe
-}
-
-// look begins the look-up of the row's combination. A row's bytes and the places of the texts
-// in them are compared, so that nothing depends on what lies between the texts.
-func (g *group) look(r *Row) lookup {
+// find returns the number of the row's combination, -1 if it is not known. A row's bytes and
+// the places of the texts in them are compared, so that nothing depends on what lies between
+// the texts.
+func (g *group) find(r *Row) int32 {
 	spans := r.Spans[g.first:][:len(g.columns)]
 	from, to := spans[0].From(), spans[len(spans)-1].To()
 	if uint(to) > uint(len(r.Data)) || from > to {
-		return lookup{} // matches none
+		return -1
 	}
-	key := r.Data[from:to]
-	return lookup{spans, key, SpanOf(from, from), g.index.probe(uint32(g.seed.hash(view(key))))}
-}
-
-// find returns the number of the combination, -1 if it is not known.
-func (g *group) find(l *lookup) int32 {
-	for p := l.probe; ; {
-		i := g.index.next(&p)
-		if i < 0 || g.known[i].is(l.key, l.spans, l.shift) {
+	key, shift := r.Data[from:to], SpanOf(from, from)
+	hash := uint32(g.seed.hash(view(key)))
+	for i, at := g.index.first(hash); i >= 0; i, at = g.index.next(hash, at) {
+		if g.known[i].is(key, spans, shift) {
 			return i
 		}
 	}
+	return -1
 }
 
 // is reports whether the combination has the bytes of key and the spans, which shift is to be
@@ -99,12 +88,6 @@ func (g *group) check(r *Row) error {
 // bytes of memory that it took. It keeps the combination as long as that pays: rows so far
 // says how many may have used one.
 func (g *group) learn(r *Row, rows int) (*combination, int) {
-	var texts [maxGroup]string
-	var probes [maxGroup]probe
-	for i, w := range g.columns {
-		texts[i] = r.Text(g.first + Text(i))
-		probes[i] = w.probe(texts[i])
-	}
 	spans := r.Spans[g.first:][:len(g.columns)]
 	from, to := spans[0].From(), spans[len(spans)-1].To()
 	isKept := from <= to && to-from <= maxKey && (len(g.known) < minCombinations || 2*len(g.known) < rows)
@@ -113,13 +96,13 @@ func (g *group) learn(r *Row, rows int) (*combination, int) {
 	for i, w := range g.columns {
 		isKept = isKept && from <= spans[i].From() && spans[i].From() <= to && spans[i].To() <= to
 		c.from[i], c.to[i] = uint8(spans[i].From()-from), uint8(spans[i].To()-from)
-		s := texts[i]
+		s := r.Text(g.first + Text(i))
 		if s == "" && w.valid != noFlag {
 			continue
 		}
 		c.flags |= w.valid.mask()
 		var grown int
-		c.codes[i], grown = w.codeOf(s, probes[i])
+		c.codes[i], grown = w.code(s)
 		size += grown
 	}
 	if isKept {

@@ -187,33 +187,21 @@ func (c *words) set(n int, s string) (grown int) {
 
 // code returns the code of a value and the bytes of text that the dictionary grew by.
 func (c *words) code(s string) (code int32, grown int) {
-	if c.index.entries > 0 && c.value(c.last) == s {
+	if len(c.ends) == 0 {
+		c.ends = append(c.ends, 0)
+	} else if c.value(c.last) == s {
 		return c.last, 0
 	}
-	return c.codeOf(s, c.probe(s))
-}
-
-// probe begins to look a value up.
-func (c *words) probe(s string) probe { return c.index.probe(uint32(c.seed.hash(s))) }
-
-// codeOf is code of a value that is being looked up.
-func (c *words) codeOf(s string, p probe) (code int32, grown int) {
-	for {
-		code := c.index.next(&p)
-		if code < 0 {
-			break
-		}
+	hash := uint32(c.seed.hash(s))
+	for code, at := c.index.first(hash); code >= 0; code, at = c.index.next(hash, at) {
 		if c.value(code) == s {
 			c.last = code
 			return code, 0
 		}
 	}
-	if len(c.ends) == 0 {
-		c.ends = append(c.ends, 0)
-	}
 	c.data = append(c.data, s...)
 	c.ends = append(c.ends, int32(len(c.data)))
-	c.last = c.index.add(p.hash)
+	c.last = c.index.add(hash)
 	return c.last, len(s)
 }
 

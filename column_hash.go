@@ -52,35 +52,25 @@ type index struct {
 	entries int
 }
 
-// A probe is a look-up on its way. Look-ups that are all begun before the first goes on wait
-// for memory together.
-type probe struct {
-	hash uint32
-	at   uint32 // slot
-	slot uint64 // what is in it
-}
-
-// probe begins to look a hash up.
-func (x *index) probe(hash uint32) probe {
-	p := probe{hash: hash, at: hash}
-	if len(x.slots) > 0 {
-		p.slot = x.slots[hash&uint32(len(x.slots)-1)]
+// first returns the first entry that may have the hash, -1 if there is none, and what next
+// wants to go on.
+func (x *index) first(hash uint32) (entry int32, at uint32) {
+	if len(x.slots) == 0 {
+		return -1, 0
 	}
-	return p
+	return x.from(hash, hash)
 }
 
-// next returns the next entry that may have the hash, -1 if there is none. Nothing may have
-// been added since the probe began.
-func (x *index) next(p *probe) (entry int32) {
-	for p.slot != 0 {
-		entry, isIt := int32(uint32(p.slot))-1, uint32(p.slot>>32) == p.hash
-		p.at++
-		p.slot = x.slots[p.at&uint32(len(x.slots)-1)]
-		if isIt {
-			return entry
+func (x *index) next(hash, at uint32) (entry int32, then uint32) { return x.from(hash, at+1) }
+
+func (x *index) from(hash, at uint32) (entry int32, then uint32) {
+	mask := uint32(len(x.slots) - 1)
+	for ; ; at++ {
+		slot := x.slots[at&mask]
+		if uint32(slot>>32) == hash || slot == 0 {
+			return int32(uint32(slot)) - 1, at
 		}
 	}
-	return -1
 }
 
 const minSlots = 16

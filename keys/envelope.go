@@ -60,8 +60,13 @@ type Envelopes struct {
 	openMu    sync.RWMutex
 	young     map[string]*openKey // keyed by wrapped key; when full it becomes old
 	old       map[string]*openKey
+	recent    [1 << recentBits]atomic.Pointer[openKey] // of those in young and old, found without a lock
 	unwrapped atomic.Uint64
 }
+
+// recentBits makes recent several times as long as the data keys are many that one stream's
+// records are sealed under at a time.
+const recentBits = 10
 
 type dataKey struct {
 	aead     cipher.AEAD
@@ -72,9 +77,10 @@ type dataKey struct {
 }
 
 type openKey struct {
-	aead  cipher.AEAD
-	owner Owner
-	born  time.Time
+	aead    cipher.AEAD
+	owner   Owner
+	wrapped string
+	born    time.Time
 }
 
 // NewEnvelopes returns envelopes of the purpose.
@@ -166,12 +172,19 @@ func (e *Envelopes) Open(ctx context.Context, dst []byte, owner Owner, sealed, a
 }
 
 func (e *Envelopes) openingKey(ctx context.Context, owner Owner, wrapped []byte) (cipher.AEAD, error) {
-	e.openMu.RLock()
-	k := e.young[string(wrapped)]
-	if k == nil {
-		k = e.old[string(wrapped)]
+	recent := e.recentFor(wrapped)
+	k := recent.Load()
+	if k == nil || k.wrapped != string(wrapped) {
+		e.openMu.RLock()
+		if k = e.young[string(wrapped)]; k == nil {
+			k = e.old[string(wrapped)]
+		}
+		if k != nil {
+			// Under the lock, so that no key that was let go of comes back.
+			recent.Store(k)
+		}
+		e.openMu.RUnlock()
 	}
-	e.openMu.RUnlock()
 	if k != nil && k.owner == owner && time.Since(k.born) <= e.cfg.MaxAge {
 		return k.aead, nil
 	}
@@ -180,15 +193,29 @@ func (e *Envelopes) openingKey(ctx context.Context, owner Owner, wrapped []byte)
 		return nil, fmt.Errorf("open for %s: %w", owner, err)
 	}
 	e.unwrapped.Add(1)
-	k = &openKey{aead: gcm(key), owner: owner, born: time.Now()}
+	k = &openKey{aead: gcm(key), owner: owner, wrapped: string(wrapped), born: time.Now()}
 	key.Destroy()
 	e.openMu.Lock()
 	defer e.openMu.Unlock()
 	if len(e.young) >= e.cfg.MaxCached/2 {
 		e.old, e.young = e.young, map[string]*openKey{}
+		for i := range e.recent {
+			e.recent[i].Store(nil)
+		}
 	}
-	e.young[string(wrapped)] = k
+	e.young[k.wrapped] = k
+	recent.Store(k)
 	return k.aead, nil
+}
+
+// recentFor is where a wrapped key is remembered. Wrapped keys end with bytes that look
+// random: ciphertext, or its tag. Where they do not, the maps are slower and as right.
+func (e *Envelopes) recentFor(wrapped []byte) *atomic.Pointer[openKey] {
+	at := uint32(0)
+	if n := len(wrapped); n >= 4 {
+		at = binary.LittleEndian.Uint32(wrapped[n-4:]) * 0x9e3779b1 >> (32 - recentBits)
+	}
+	return &e.recent[at]
 }
 
 // Unwraps counts how often the provider was asked to unwrap.
