@@ -109,6 +109,12 @@ func (w *Worker) load(ctx context.Context, parts []cardlake.StreamPartition) (ca
 			return nil, fmt.Errorf("read positions of control totals: %w", err)
 		}
 	}
+	var ends map[cardlake.StreamPartition]int64
+	if source, ok := w.Source.(Ender); ok {
+		if ends, err = source.Ends(ctx, parts); err != nil {
+			return nil, fmt.Errorf("read where the partitions end: %w", err)
+		}
+	}
 	known, isAhead := cardlake.Positions{}, false
 	for _, p := range parts {
 		if at, ok := positions[p]; ok {
@@ -141,7 +147,7 @@ func (w *Worker) load(ctx context.Context, parts []cardlake.StreamPartition) (ca
 	w.rows.Lock()
 	defer w.rows.Unlock()
 	for _, p := range parts {
-		w.parts[p] = &part{next: positions[p], newest: newest}
+		w.parts[p] = &part{next: positions[p], until: ends[p], newest: newest}
 	}
 	w.newest = max(w.newest, newest)
 	for p := range kept {

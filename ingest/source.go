@@ -39,6 +39,12 @@ type Source interface {
 	Commit(ctx context.Context, p cardlake.Positions) error
 }
 
+// Ender is a Source that can tell where its partitions end.
+type Ender interface {
+	// Ends returns the offset after the newest record of each partition.
+	Ends(ctx context.Context, parts []cardlake.StreamPartition) (map[cardlake.StreamPartition]int64, error)
+}
+
 // Assignee is told which partitions are its own.
 type Assignee interface {
 	// Assigned is called before the partitions are read and returns where each begins; one

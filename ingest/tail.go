@@ -70,7 +70,7 @@ func (w *Worker) hold(from cardlake.Positions) (*Tail, []span) {
 	t := &Tail{To: cardlake.Positions{}}
 	reach := map[cardlake.StreamPartition]cardlake.Offset{} // how far snapshot and windows go without a gap
 	for p, state := range w.parts {
-		if from[p].Next <= state.next.Next {
+		if from[p].Next <= state.next.Next && state.next.Next >= state.until {
 			reach[p] = from[p]
 		}
 	}

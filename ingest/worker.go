@@ -170,6 +170,9 @@ type Worker struct {
 type part struct {
 	// next is after the last record taken.
 	next cardlake.Offset
+	// until is where the partition ended when the worker took it over, or went back: before
+	// that, readers may have seen more of it than the worker has.
+	until int64
 	// newest is the newest event time of its rows taken, in microseconds since the epoch.
 	newest int64
 	last   time.Time // the stream's time stamp of the last record taken

@@ -87,8 +87,9 @@ type Snapshot struct {
 	// for; zero for a table that has no tail.
 	TailRows int64
 	ReadAt   time.Time
-	// Lacking are the partitions whose tail could not be had: what was read of them ends with
-	// the snapshot. TailError says why, if nothing of the tail could be had.
+	// Lacking are the partitions whose tail could not be had, so that what was read of them
+	// ends with the snapshot, or whose tail ends before what this engine has answered already.
+	// TailError says why, if nothing of the tail could be had.
 	Lacking   []cardlake.StreamPartition
 	TailError error
 }

@@ -97,7 +97,7 @@ func (o *options) define(fs *flag.FlagSet) {
 	fs.StringVar(&o.brokers, "brokers", "", "comma-separated `host:port` of the Kafka brokers (required)")
 	fs.StringVar(&o.topic, "topic", wire.Topic, "`topic` of the events")
 	fs.StringVar(&o.group, "group", "cardlake-worker", "`name` that the workers of one lake share: of the consumer group, or of the leases on a Kinesis stream")
-	fs.StringVar(&o.instance, "instance", "", "`name` of this worker, unique in the group and the same after a restart, which then takes its partitions back at once")
+	fs.StringVar(&o.instance, "instance", "", "`name` of this worker, unique in the group and the same after a restart, which on Kafka takes its partitions back at once")
 	fs.StringVar(&o.protocol, "protocol", string(kafka.Cooperative), "`how` the group shares its partitions: cooperative, or server-side (Kafka 4.0 or later)")
 	fs.BoolVar(&o.tls, "tls", false, "reach the brokers by TLS; -tls-ca and -tls-cert turn it on too")
 	fs.StringVar(&o.tlsCA, "tls-ca", "", "`file` of the certificates that sign the brokers', PEM; default the system's")

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -262,6 +263,28 @@ func (s *Source) Commit(ctx context.Context, p cardlake.Positions) error {
 		}
 	})
 	return failed
+}
+
+// Ends implements ingest.Ender.
+func (s *Source) Ends(ctx context.Context, parts []cardlake.StreamPartition) (map[cardlake.StreamPartition]int64, error) {
+	select {
+	case <-s.started:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	listed, err := kadm.NewClient(s.client).ListEndOffsets(ctx, s.cfg.Topic)
+	if err != nil {
+		return nil, fmt.Errorf("kafka: list end offsets: %w", err)
+	}
+	ends := make(map[cardlake.StreamPartition]int64, len(parts))
+	for _, p := range parts {
+		end, ok := listed.Lookup(p.Stream, p.Partition)
+		if !ok || end.Err != nil {
+			return nil, fmt.Errorf("kafka: end of %s: %w", p, errors.Join(end.Err, ctx.Err()))
+		}
+		ends[p] = end.Offset
+	}
+	return ends, nil
 }
 
 // Lag returns for each partition that is assigned and was fetched how many records the

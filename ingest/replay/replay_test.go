@@ -123,7 +123,7 @@ func (s *source) Poll(ctx context.Context) (out []ingest.Record, _ error) {
 	return out, nil
 }
 
-func (s *source) Seek(p cardlake.Positions)                       { s.begun <- p[part].Next }
+func (s *source) Seek(p cardlake.Positions)                        { s.begun <- p[part].Next }
 func (s *source) Commit(context.Context, cardlake.Positions) error { return nil }
 
 func (l *lake) worker(src ingest.Source, history ingest.History) *ingest.Worker {

@@ -3,6 +3,7 @@ package killtest
 import (
 	"bytes"
 	"context"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -27,6 +28,7 @@ type process struct {
 	t          *testing.T
 	name, path string
 	args       []string
+	env        []string  // beside this process's own
 	cmd        *exec.Cmd // nil when it does not run
 	before     int       // bytes of output when it was started
 	output     output
@@ -61,10 +63,19 @@ func (p *process) start() {
 	p.t.Helper()
 	p.before = p.output.len()
 	p.cmd = exec.Command(p.path, p.args...)
+	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stderr = &p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
+	}
+}
+
+// signal stops the process for a while, or lets it go on.
+func (p *process) signal(what syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(what); err != nil {
+		p.t.Error(err)
 	}
 }
 

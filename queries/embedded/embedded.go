@@ -132,14 +132,18 @@ type Engine struct {
 	store   objects.Store
 	cfg     Config
 	cache   *cache
-	tails   sync.Pool // *parquet.Encoder
+
+	mu    sync.Mutex
+	shown cardlake.Positions // the furthest that answers held of each partition
+
+	tails sync.Pool // *parquet.Encoder
 }
 
 // New returns an engine over the planner's tables, whose files are in the store.
 func New(planner Planner, store objects.Store, cfg Config) *Engine {
 	cfg = cfg.withDefaults()
 	return &Engine{
-		planner: planner, store: store, cfg: cfg, cache: newCache(cfg.CacheBytes, cfg.CacheAge),
+		planner: planner, store: store, cfg: cfg, shown: cardlake.Positions{}, cache: newCache(cfg.CacheBytes, cfg.CacheAge),
 		tails: sync.Pool{New: func() any { return parquet.NewEncoder(cardlake.Transactions, parquet.Config{}) }},
 	}
 }

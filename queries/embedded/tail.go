@@ -21,6 +21,9 @@ import (
 // an error.
 func (e *Engine) fetchTail(ctx context.Context, read *queries.Snapshot) (files []*memfd, err error) {
 	asked := time.Now()
+	e.mu.Lock()
+	shown := e.shown.Clone() // by answers that were there before this question
+	e.mu.Unlock()
 	tailCtx, cancel := context.WithTimeout(ctx, e.cfg.TailTimeout)
 	defer cancel()
 	tail, err := e.cfg.Tail.Tail(tailCtx, read.Positions)
@@ -52,8 +55,19 @@ func (e *Engine) fetchTail(ctx context.Context, read *queries.Snapshot) (files [
 			lacking[p] = at
 		}
 	}
-	read.ReadAt, read.Lacking = asked, sorted(lacking)
 	read.Positions = read.Positions.Merge(tail.To)
+	// A worker that has taken a partition over may have got less far than its predecessor.
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for p, at := range read.Positions {
+		if at.Next < shown[p].Next {
+			lacking[p] = at
+		}
+		if at.Next > e.shown[p].Next {
+			e.shown[p] = at
+		}
+	}
+	read.ReadAt, read.Lacking = asked, sorted(lacking)
 	return files, nil
 }
 

@@ -123,6 +123,25 @@ func TestSnapshotAndTailAreUnited(t *testing.T) {
 	}
 }
 
+// A tail that ends before what was answered already is lacking, although it is there.
+func TestTailBehindAnEarlierAnswer(t *testing.T) {
+	lake, to := queriestest.NewLake(), int64(30)
+	tail := tailFunc(func(context.Context, cardlake.Positions) (queries.TailRows, error) {
+		return queries.TailRows{To: cardlake.Positions{partition(0): {Next: to}}, Records: []arrow.RecordBatch{rowsOf(t, "zulu", 0, 0, int(to))}}, nil
+	})
+	e := embedded.New(at{lake, nil}, lake, embedded.Config{Tail: tail})
+	for i, tc := range []struct {
+		to      int64
+		lacking int
+	}{{30, 0}, {30, 0}, {20, 1}, {29, 1}, {31, 0}} {
+		to = tc.to
+		rows, s := ask(t, e, "SELECT count(*) FROM cards.transactions")
+		if rows[0][0] != tc.to || len(s.Lacking) != tc.lacking || s.Positions[partition(0)].Next != tc.to {
+			t.Errorf("answer %d: %v, lacking %v, positions %v", i, rows, s.Lacking, s.Positions)
+		}
+	}
+}
+
 // A worker that fails or does not answer makes the answer older, and the answer says so.
 func TestTailOutOfReach(t *testing.T) {
 	from := cardlake.Positions{partition(0): {Next: 100}}
