@@ -132,6 +132,15 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// MemoryLimit is a limit for the garbage collector (debug.SetMemoryLimit), in bytes, that
+// leaves room for what such a worker keeps: the open window and those that wait, a spare
+// one's memory, the tail, and 512 MiB for fetches, files in the making and the rest. Without
+// a limit the collector lets garbage grow to as much again.
+func (c Config) MemoryLimit() int64 {
+	c = c.withDefaults()
+	return int64(c.Pending+2)*c.WindowBytes + c.TailBytes + 512<<20
+}
+
 // Worker moves one source's partitions into the lake. Make it with New, run it once.
 type Worker struct {
 	Deps

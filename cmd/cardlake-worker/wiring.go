@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"os"
+	"runtime/debug"
 
 	"github.com/aws/aws-sdk-go-v2/service/glue"
 	"github.com/prometheus/client_golang/prometheus"
@@ -91,6 +93,13 @@ func work(ctx context.Context, o *options, stderr io.Writer) (err error) {
 		seen.Traces = traces
 	}
 	tel := telemetry.New(seen)
+	cfg := ingest.Config{
+		WindowAge: o.window, WindowRows: o.rows, WindowBytes: o.windowBytes,
+		Pending: o.pending, StallAfter: o.stallAfter, Dedup: o.dedup, SchemaVersions: versions, TotalVersions: totalVersions,
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(cfg.MemoryLimit())
+	}
 	worker := ingest.New(ingest.Deps{
 		Source:  source,
 		Tenants: tenants, Keys: cardKeys, Secrets: cardKeys,
@@ -101,10 +110,7 @@ func work(ctx context.Context, o *options, stderr io.Writer) (err error) {
 		RejectWriter: writers.NewRejected(store, writers.Config{}),
 		TotalsWriter: writers.NewTotals(store, tenants, writers.Config{}),
 		Log:          log, Observe: tel.Observe,
-	}, ingest.Config{
-		WindowAge: o.window, WindowRows: o.rows, WindowBytes: o.windowBytes,
-		Pending: o.pending, StallAfter: o.stallAfter, Dedup: o.dedup, SchemaVersions: versions, TotalVersions: totalVersions,
-	})
+	}, cfg)
 	metrics := prometheus.NewRegistry()
 	view, err := tel.Watch(metrics, worker, source)
 	if err != nil {

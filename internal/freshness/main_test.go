@@ -85,7 +85,7 @@ func TestFaults(t *testing.T) {
 		{"gone, and said so", answer{found: map[cardlake.StreamPartition]counts{a: wholeTo(12), b: wholeTo(9)}, read: at(12, 9), lacking: []cardlake.StreamPartition{a}}, nil},
 		{"gone without a word", answer{found: map[cardlake.StreamPartition]counts{a: wholeTo(14), b: wholeTo(9)}, read: at(14, 9)}, []string{"no word of a tail"}},
 		{"gone, and said so of another", answer{found: map[cardlake.StreamPartition]counts{a: wholeTo(14), b: wholeTo(8)}, read: at(14, 8), lacking: []cardlake.StreamPartition{b}}, []string{"no word of a tail"}},
-		{"lacking and beyond the snapshot", answer{found: map[cardlake.StreamPartition]counts{a: wholeTo(20), b: wholeTo(9)}, read: at(20, 9), lacking: []cardlake.StreamPartition{a}}, []string{"its tail is lacking"}},
+		{"lacking and beyond the snapshot", answer{found: map[cardlake.StreamPartition]counts{a: wholeTo(11), b: wholeTo(9)}, read: at(11, 9), lacking: []cardlake.StreamPartition{a}}, []string{"its tail is lacking"}},
 		{"no tail at all", answer{found: map[cardlake.StreamPartition]counts{a: wholeTo(12), b: wholeTo(8)}, read: at(12, 8), lacking: []cardlake.StreamPartition{a, b}, tailError: errors.New("away")}, nil},
 		{"no tail, said of one", answer{found: map[cardlake.StreamPartition]counts{a: wholeTo(12), b: wholeTo(8)}, read: at(12, 8), lacking: []cardlake.StreamPartition{a}, tailError: errors.New("away")}, []string{"1 of 2 partitions"}},
 	} {

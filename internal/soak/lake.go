@@ -92,7 +92,12 @@ func (l *lake) worker(brokers []string, o options, observe func(ingest.Stage)) *
 		RejectWriter: writers.NewRejected(l.store, writers.Config{}),
 		TotalsWriter: writers.NewTotals(l.store, l.tenants, writers.Config{}),
 		Log:          l.log, Observe: observe,
-	}, ingest.Config{WindowAge: o.window, WindowRows: o.rows, Pending: 1})
+	}, o.worker())
+}
+
+// worker is the configuration of the worker.
+func (o options) worker() ingest.Config {
+	return ingest.Config{WindowAge: o.window, WindowRows: o.rows, Pending: 1}
 }
 
 // replay runs a worker until everything is committed.

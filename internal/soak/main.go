@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -93,6 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	fmt.Fprintf(stderr, "\rfilled the topic with %d events in %.0f s\n", o.transactions, time.Since(began).Seconds())
 	forgetPeak()
+	debug.SetMemoryLimit(o.worker().MemoryLimit()) // as cardlake-worker does
 
 	r, err := l.replay(ctx, brokers, b, o, stderr)
 	if err != nil {
