@@ -133,12 +133,13 @@ func (c Config) withDefaults() Config {
 }
 
 // MemoryLimit is a limit for the garbage collector (debug.SetMemoryLimit), in bytes, that
-// leaves room for what such a worker keeps: the open window and those that wait, a spare
-// one's memory, the tail, and 512 MiB for fetches, files in the making and the rest. Without
-// a limit the collector lets garbage grow to as much again.
+// leaves room for what such a worker keeps: the open window and those that wait, as much
+// again for memory that has grown and waits for its next use, the tail, and 768 MiB for
+// fetches, files in the making and the rest. Without a limit garbage grows to as much again;
+// a tighter one costs more in collecting than it saves.
 func (c Config) MemoryLimit() int64 {
 	c = c.withDefaults()
-	return int64(c.Pending+2)*c.WindowBytes + c.TailBytes + 512<<20
+	return int64(c.Pending+3)*c.WindowBytes + c.TailBytes + 768<<20
 }
 
 // Worker moves one source's partitions into the lake. Make it with New, run it once.
