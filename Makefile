@@ -26,7 +26,7 @@ test-real: ## the same suites on a real Kafka (Java 17 and Maven), a real Postgr
 	CARDLAKE_REAL=1 CARDLAKE_PYTHON=$(CURDIR)/.cache/python/bin/python $(GO) test -count=1 -timeout 20m ./catalog/iceberg/... ./writers/parquet
 
 kill-real: ## 200 SIGKILLs over two workers on a real Kafka, for each group protocol
-	CARDLAKE_REAL=1 CARDLAKE_KILLS=200 $(GO) test -count=1 -v -timeout 60m -run Kafka ./internal/killtest
+	CARDLAKE_REAL=1 CARDLAKE_KILLS=200 $(GO) test -count=1 -v -timeout 60m -run LoseAndDoubleNothing ./internal/killtest
 
 kill-kinesis: ## 200 SIGKILLs over two workers on Kinesis, with splits and merges
 	CARDLAKE_KILLS=200 $(GO) test -count=1 -v -timeout 120m -run Kinesis ./internal/killtest
