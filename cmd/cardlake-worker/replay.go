@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,8 +104,8 @@ func runToEnd(ctx context.Context, worker *ingest.Worker, source *replay.Source)
 	for {
 		select {
 		case want = <-ends:
-		case err := <-done:
-			return err // the source gave up, or ctx ended
+		case err := <-done: // the source gave up, or ctx ended
+			return cmp.Or(err, ctx.Err(), errors.New("the replay ended before its last record; run it again"))
 		case <-tick.C:
 		}
 		if want != nil && reached(worker.Committed(), want) {
