@@ -3,6 +3,7 @@ package killtest
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"math/big"
 	"math/rand/v2"
 	"net/http/httptest"
@@ -16,7 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/ingest/kinesis"
@@ -159,9 +161,23 @@ func (k *shards) once(ctx context.Context, batch []message) (refused []message, 
 // forget takes a worker's leases from it, and from the processes of that name before.
 func (k *shards) forget(ctx context.Context, worker string) {
 	k.site.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		err := k.freeLeases(ctx, worker)
+		if err == nil {
+			return
+		}
+		// Whoever finds the journal of a killed process rolls it back, and the others get
+		// SQLITE_BUSY meanwhile, whatever busy_timeout says.
+		if busy := new(sqlite.Error); !errors.As(err, &busy) || busy.Code()&0xff != sqlite3.SQLITE_BUSY || time.Now().After(deadline) {
+			k.site.t.Fatal(err)
+		}
+	}
+}
+
+func (k *shards) freeLeases(ctx context.Context, worker string) error {
 	all, err := k.leases.List(ctx)
 	if err != nil {
-		k.site.t.Fatal(err)
+		return err
 	}
 	for _, l := range all {
 		if !strings.HasPrefix(l.Owner, worker+"/") {
@@ -170,9 +186,10 @@ func (k *shards) forget(ctx context.Context, worker string) {
 		free := l
 		free.Owner, free.Wanted, free.Counter = "", "", l.Counter+1
 		if _, err := k.leases.Swap(ctx, l, free); err != nil { // one renewed meanwhile stays
-			k.site.t.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }
 
 func (k *shards) list(ctx context.Context) []types.Shard {
