@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,17 +50,24 @@ func (c EnvelopeConfig) withDefaults() EnvelopeConfig {
 // wrapped key; nonce, 12 bytes; AES-256-GCM ciphertext and tag (NIST SP 800-38D). The nonce
 // is the message's number under its data key: the key is fresh and known to one Envelopes
 // only while it seals, so a number is used once.
+//
+// Once the provider refuses a key, nothing is sealed or opened under it that is older than
+// MaxAge. Data keys are overwritten as soon as their ciphers are made. The ciphers' key
+// schedules Go cannot overwrite; they are let go of at the first call of the provider after
+// MaxAge for sealing and twice MaxAge for opening.
 type Envelopes struct {
 	provider Provider
 	purpose  Purpose
 	cfg      EnvelopeConfig
 
 	mu      sync.RWMutex
-	sealing map[Owner]*dataKey
+	sealing map[Owner]*sealer
 
 	openMu    sync.RWMutex
-	young     map[string]*openKey // keyed by wrapped key; when full it becomes old
+	young     map[string]*openKey // keyed by wrapped key; when full or aged it becomes old
 	old       map[string]*openKey
+	turned    time.Time                                // when young became old last
+	asked     map[opening]*answer                      // of the provider, under way
 	recent    [1 << recentBits]atomic.Pointer[openKey] // of those in young and old, found without a lock
 	unwrapped atomic.Uint64
 }
@@ -67,6 +75,13 @@ type Envelopes struct {
 // recentBits makes recent several times as long as the data keys are many that one stream's
 // records are sealed under at a time.
 const recentBits = 10
+
+// sealer is what one owner's values are sealed with. A slow provider holds up nobody but
+// that owner.
+type sealer struct {
+	key      atomic.Pointer[dataKey]
+	renewing chan struct{} // holds a token while somebody renews the key
+}
 
 type dataKey struct {
 	aead     cipher.AEAD
@@ -83,11 +98,25 @@ type openKey struct {
 	born    time.Time
 }
 
+// opening is what the provider is asked to unwrap, once for all who want it.
+type opening struct {
+	owner   Owner
+	wrapped string
+}
+
+type answer struct {
+	done        chan struct{} // closed when the rest is set
+	key         *openKey
+	err         error
+	isAbandoned bool // by who asked, whose context ended: no answer for others
+}
+
 // NewEnvelopes returns envelopes of the purpose.
 func NewEnvelopes(provider Provider, purpose Purpose, cfg EnvelopeConfig) *Envelopes {
 	return &Envelopes{
 		provider: provider, purpose: purpose, cfg: cfg.withDefaults(),
-		sealing: map[Owner]*dataKey{}, young: map[string]*openKey{}, old: map[string]*openKey{},
+		sealing: map[Owner]*sealer{}, young: map[string]*openKey{}, old: map[string]*openKey{},
+		turned: time.Now(), asked: map[opening]*answer{},
 	}
 }
 
@@ -116,29 +145,62 @@ func (e *Envelopes) AppendSealed(ctx context.Context, dst []byte, owner Owner, p
 // sealingKey returns a data key within its bounds and the next message number under it.
 func (e *Envelopes) sealingKey(ctx context.Context, owner Owner, size uint64) (*dataKey, uint64, error) {
 	e.mu.RLock()
-	k := e.sealing[owner]
+	s := e.sealing[owner]
 	e.mu.RUnlock()
+	if s == nil {
+		s = e.addSealer(owner)
+	}
+	k := s.key.Load()
 	if n, ok := e.take(k, size); ok {
 		return k, n, nil
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	k = e.sealing[owner]
+	select {
+	case s.renewing <- struct{}{}:
+		defer func() { <-s.renewing }()
+	case <-ctx.Done():
+		return nil, 0, ctx.Err()
+	}
+	k = s.key.Load()
 	if n, ok := e.take(k, size); ok {
 		return k, n, nil // another goroutine renewed it
 	}
+	asked := time.Now()
 	key, wrapped, err := e.provider.NewDataKey(ctx, Scope{owner, e.purpose})
 	if err != nil {
 		return nil, 0, fmt.Errorf("seal for %s: %w", owner, err)
 	}
+	defer key.Destroy()
 	if len(wrapped) > 1<<16-1 {
 		return nil, 0, fmt.Errorf("seal for %s: wrapped key has %d bytes", owner, len(wrapped))
 	}
-	k = &dataKey{aead: gcm(key), wrapped: wrapped, born: time.Now()}
-	key.Destroy()
-	e.sealing[owner] = k
-	n, _ := e.take(k, size)
+	k = &dataKey{aead: gcm(key), wrapped: wrapped, born: asked}
+	n := k.messages.Add(1)
+	k.bytes.Add(size)
+	s.key.Store(k)
+	e.forgetAged()
 	return k, n, nil
+}
+
+func (e *Envelopes) addSealer(owner Owner) *sealer {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.sealing[owner]
+	if s == nil {
+		s = &sealer{renewing: make(chan struct{}, 1)}
+		e.sealing[owner] = s
+	}
+	return s
+}
+
+// forgetAged lets go of sealing keys past their age, whose owners may not come again.
+func (e *Envelopes) forgetAged() {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for _, s := range e.sealing {
+		if k := s.key.Load(); k != nil && time.Since(k.born) > e.cfg.MaxAge {
+			s.key.CompareAndSwap(k, nil)
+		}
+	}
 }
 
 func (e *Envelopes) take(k *dataKey, size uint64) (uint64, bool) {
@@ -172,40 +234,98 @@ func (e *Envelopes) Open(ctx context.Context, dst []byte, owner Owner, sealed, a
 }
 
 func (e *Envelopes) openingKey(ctx context.Context, owner Owner, wrapped []byte) (cipher.AEAD, error) {
-	recent := e.recentFor(wrapped)
-	k := recent.Load()
-	if k == nil || k.wrapped != string(wrapped) {
-		e.openMu.RLock()
-		if k = e.young[string(wrapped)]; k == nil {
-			k = e.old[string(wrapped)]
-		}
-		if k != nil {
-			// Under the lock, so that no key that was let go of comes back.
-			recent.Store(k)
-		}
-		e.openMu.RUnlock()
-	}
-	if k != nil && k.owner == owner && time.Since(k.born) <= e.cfg.MaxAge {
+	if k := e.recentFor(wrapped).Load(); e.fits(k, owner, wrapped) {
 		return k.aead, nil
 	}
-	key, err := e.provider.UnwrapDataKey(ctx, Scope{owner, e.purpose}, wrapped)
+	e.openMu.RLock()
+	k := e.kept(wrapped)
+	if k != nil {
+		// Under the lock, so that no key that was let go of comes back.
+		e.recentFor(wrapped).Store(k)
+	}
+	e.openMu.RUnlock()
+	if e.fits(k, owner, wrapped) {
+		return k.aead, nil
+	}
+	what := opening{owner, string(wrapped)}
+	for {
+		e.openMu.Lock()
+		if k := e.kept(wrapped); e.fits(k, owner, wrapped) {
+			e.openMu.Unlock()
+			return k.aead, nil // another goroutine asked meanwhile
+		}
+		a := e.asked[what]
+		isFirst := a == nil
+		if isFirst {
+			a = &answer{done: make(chan struct{})}
+			e.asked[what] = a
+		}
+		e.openMu.Unlock()
+		if isFirst {
+			e.unwrap(ctx, what, a)
+		}
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		switch {
+		case a.err == nil && a.key != nil:
+			return a.key.aead, nil
+		case isFirst || !a.isAbandoned:
+			return nil, a.err
+		}
+	}
+}
+
+// kept returns what was opened before, however old. The caller holds openMu.
+func (e *Envelopes) kept(wrapped []byte) *openKey {
+	if k := e.young[string(wrapped)]; k != nil {
+		return k
+	}
+	return e.old[string(wrapped)]
+}
+
+// fits reports whether k may be used to open the owner's value.
+func (e *Envelopes) fits(k *openKey, owner Owner, wrapped []byte) bool {
+	return k != nil && k.wrapped == string(wrapped) && k.owner == owner && time.Since(k.born) <= e.cfg.MaxAge
+}
+
+// unwrap asks the provider and keeps what it says for all who wait for it.
+func (e *Envelopes) unwrap(ctx context.Context, what opening, a *answer) {
+	a.isAbandoned = true // should the provider panic
+	defer func() {
+		e.openMu.Lock()
+		defer e.openMu.Unlock()
+		delete(e.asked, what)
+		if a.key != nil {
+			e.keep(a.key)
+		}
+		close(a.done)
+	}()
+	asked := time.Now()
+	key, err := e.provider.UnwrapDataKey(ctx, Scope{what.owner, e.purpose}, []byte(what.wrapped))
 	if err != nil {
-		return nil, fmt.Errorf("open for %s: %w", owner, err)
+		a.err = fmt.Errorf("open for %s: %w", what.owner, err)
+		a.isAbandoned = ctx.Err() != nil
+		return
 	}
 	e.unwrapped.Add(1)
-	k = &openKey{aead: gcm(key), owner: owner, wrapped: string(wrapped), born: time.Now()}
+	a.key = &openKey{aead: gcm(key), owner: what.owner, wrapped: what.wrapped, born: asked}
+	a.isAbandoned = false
 	key.Destroy()
-	e.openMu.Lock()
-	defer e.openMu.Unlock()
-	if len(e.young) >= e.cfg.MaxCached/2 {
-		e.old, e.young = e.young, map[string]*openKey{}
+}
+
+// keep remembers an opened key. The caller holds openMu.
+func (e *Envelopes) keep(k *openKey) {
+	if len(e.young) >= max(1, e.cfg.MaxCached/2) || time.Since(e.turned) > e.cfg.MaxAge {
+		e.old, e.young, e.turned = e.young, map[string]*openKey{}, time.Now()
 		for i := range e.recent {
 			e.recent[i].Store(nil)
 		}
 	}
 	e.young[k.wrapped] = k
-	recent.Store(k)
-	return k.aead, nil
+	e.recentFor([]byte(k.wrapped)).Store(k)
 }
 
 // recentFor is where a wrapped key is remembered. Wrapped keys end with bytes that look
@@ -220,6 +340,11 @@ func (e *Envelopes) recentFor(wrapped []byte) *atomic.Pointer[openKey] {
 
 // Unwraps counts how often the provider was asked to unwrap.
 func (e *Envelopes) Unwraps() uint64 { return e.unwrapped.Load() }
+
+// Format implements fmt.Formatter: every verb prints the purpose, nothing else.
+func (e *Envelopes) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "envelopes of "+string(e.purpose))
+}
 
 func gcm(key Key) cipher.AEAD {
 	block, err := aes.NewCipher(key.Bytes())

@@ -30,11 +30,12 @@ const (
 	Index   Purpose = "index"   // secrets that turn card numbers into the processor's look-up keys
 	Object  Purpose = "object"  // data keys of the lake's objects
 	Audit   Purpose = "audit"   // data keys of the audit log
+	Format  Purpose = "format"  // secrets of format-preserving tokens
 )
 
 // CardPurposes are those that only zone A may hold; LakePurposes are the query side's.
 var (
-	CardPurposes = []Purpose{Seal, Mint, Reverse, Index}
+	CardPurposes = []Purpose{Seal, Mint, Reverse, Index, Format}
 	LakePurposes = []Purpose{Object, Audit}
 )
 
@@ -62,8 +63,11 @@ func (s Scope) String() string { return string(s.Owner) + "/" + string(s.Purpose
 
 var (
 	// ErrNoKey says that the provider has no key for the scope: never created, destroyed,
-	// or not this provider's purpose.
+	// switched off, or not this provider's purpose.
 	ErrNoKey = errors.New("no key")
+	// ErrDenied says that the key service refuses the caller. The key may be there, so unlike
+	// ErrNoKey it is not final: it passes when the caller is permitted.
+	ErrDenied = errors.New("the key service refuses: permit this caller in the key's policy or by a grant")
 	// ErrUnwrap says that a wrapped key does not belong to the scope or was changed.
 	ErrUnwrap = errors.New("wrapped key does not open under this scope")
 )
@@ -80,6 +84,23 @@ type Provider interface {
 type Secrets interface {
 	// Secret returns the newest secret of the scope and its version, counted from 1.
 	Secret(ctx context.Context, scope Scope) (version int, secret Key, err error)
+}
+
+// Secret is one version of a long-lived secret. It prints nothing of the key.
+type Secret struct {
+	Version int // counted from 1
+	Key     Key
+}
+
+// Destroy overwrites the secret's bytes.
+func (s Secret) Destroy() { s.Key.Destroy() }
+
+// LiveSecrets keeps long-lived secrets of which several versions are in use at a time.
+type LiveSecrets interface {
+	// Live returns every version of the scope's secret that is not yet destroyed, newest
+	// first; ErrNoKey if there is none. It never leaves out a version that it cannot open:
+	// then it fails. The caller owns the keys.
+	Live(ctx context.Context, scope Scope) ([]Secret, error)
 }
 
 // Key is 256 bits of key material. Copies share the bytes; no formatting shows them. They

@@ -51,7 +51,17 @@ func (k *Keyring) Secret(_ context.Context, scope keys.Scope) (int, keys.Key, er
 	return 1, key, err
 }
 
+// Live implements keys.LiveSecrets: each scope has one version.
+func (k *Keyring) Live(ctx context.Context, scope keys.Scope) ([]keys.Secret, error) {
+	version, key, err := k.Secret(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	return []keys.Secret{{Version: version, Key: key}}, nil
+}
+
 var (
-	_ keys.Provider = (*Keyring)(nil)
-	_ keys.Secrets  = (*Keyring)(nil)
+	_ keys.Provider    = (*Keyring)(nil)
+	_ keys.Secrets     = (*Keyring)(nil)
+	_ keys.LiveSecrets = (*Keyring)(nil)
 )

@@ -20,7 +20,7 @@ var secret = []byte("a secret for this test")
 func create(t *testing.T, purposes []keys.Purpose, owners ...keys.Owner) (*local.Keyring, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.keyring")
-	k, err := local.Create(path, secret, purposes)
+	k, err := local.CreateQuick(path, secret, purposes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,8 +190,8 @@ func TestOpenRefuses(t *testing.T) {
 	if err := os.WriteFile(path, []byte(swapped), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := local.Open(path, secret); !errors.Is(err, keys.ErrUnwrap) {
-		t.Errorf("entry given another purpose: error %v, want ErrUnwrap", err)
+	if _, err := local.Open(path, secret); err == nil {
+		t.Error("opens with two entries of one name")
 	}
 	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
