@@ -28,6 +28,9 @@ func TestMaskPANs(t *testing.T) {
 		{"mixed separators", "4111-1111 1111-1111", "4111-1111 1111-1111"},
 		{"two spaces", "4111  1111 1111 1111", "4111  1111 1111 1111"},
 		{"other separator", "4111.1111.1111.1111", "4111.1111.1111.1111"},
+		{"groups of no card number", "41 111 1111 111 1111", "41 111 1111 111 1111"},
+		{"groups of one", "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", "* * * * * * * * * * * * * * * *"},
+		{"two groups", "41111111 11111111", "******** ********"},
 		{"groups around it", "12 4111 1111 1111 1111 27", "12 **** **** **** **** 27"},
 		{"number before it", "order 77 4111111111111111", "order 77 " + stars},
 		{"number after it in the other separator", "4111 1111 1111 1111-12", "**** **** **** ****-12"},
@@ -52,47 +55,105 @@ func TestMaskPANs(t *testing.T) {
 // Every range must be reachable: a number made in it, with its Luhn digit, is masked, and
 // without the Luhn digit it is not, unless the brand has none.
 func TestMaskPANsKnowsEveryBrand(t *testing.T) {
-	for _, b := range brands {
-		if b.lo > b.hi || decimals(b.lo) != decimals(b.hi) || decimals(b.hi) > 6 {
-			t.Errorf("%s %d-%d: not one range of prefixes", b.name, b.lo, b.hi)
-		}
-		for n := 13; n <= 19; n++ {
-			if b.lengths>>n&1 == 0 {
-				continue
-			}
-			for _, prefix := range []uint32{b.lo, b.hi} {
-				d := make([]byte, 0, n)
-				for _, c := range strings.Split(uitoa(prefix), "") {
-					d = append(d, c...)
-				}
-				for len(d) < n-1 {
-					d = append(d, '7')
-				}
+	for _, b := range KnownIINs().All() {
+		for _, n := range lengthsOf(b.Lengths) {
+			for _, prefix := range []string{b.Lo, b.Hi} {
+				d := []byte(prefix + strings.Repeat("7", n-1-len(prefix)))
 				d = append(d, LuhnDigit(d))
-				if !looksLikePAN(d) {
-					t.Errorf("%s %d of %d digits is not recognised", b.name, prefix, n)
+				if got := MaskPANs(string(d)); got != strings.Repeat("*", n) {
+					t.Errorf("%s %s of %d digits is not recognised", b.Brand, prefix, n)
+				}
+				if brand, fit := KnownIINs().Match(d); fit != FitsWhole || brand == "" {
+					t.Errorf("%s %s of %d digits does not match", b.Brand, prefix, n)
 				}
 				d[n-1] = '0' + (d[n-1]-'0'+1)%10
-				if looksLikePAN(d) == b.luhn {
-					t.Errorf("%s %d of %d digits with a wrong Luhn digit: got %v", b.name, prefix, n, b.luhn)
+				if (MaskPANs(string(d)) != string(d)) != b.NoLuhn {
+					t.Errorf("%s %s of %d digits with a wrong Luhn digit: masked is %v", b.Brand, prefix, n, !b.NoLuhn)
 				}
 			}
 		}
 	}
 }
 
-func uitoa(n uint32) string {
-	if n < 10 {
-		return string(rune('0' + n))
+func TestNarrowerRangeNamesTheBrand(t *testing.T) {
+	table := KnownIINs().With([]IIN{{Brand: "our own", Lo: "41111111", Hi: "41111119", Lengths: 1 << 16, NoLuhn: true}})
+	for digits, want := range map[string]struct {
+		brand string
+		fit   Fit
+	}{
+		"4111111111111111": {"our own", FitsWhole}, "4111111111111112": {"our own", FitsWhole}, "4111112000000004": {"visa", FitsPrefix},
+		"4389351111111110": {"elo", FitsPrefix}, "4000000000000000006": {"visa", FitsWhole}, "9111111111111111": {"", NoFit},
+		"41111111": {"", NoFit}, "411111111111111": {"", NoFit},
+	} {
+		if brand, fit := table.Match([]byte(digits)); brand != want.brand || fit != want.fit {
+			t.Errorf("%d digits: got %s, %d, want %s, %d", len(digits), brand, fit, want.brand, want.fit)
+		}
 	}
-	return uitoa(n/10) + string(rune('0'+n%10))
+	if _, fit := KnownIINs().Match([]byte("4111111111111112")); fit != FitsPrefix {
+		t.Error("With changed the built-in table")
+	}
+}
+
+func TestReadIINsNamesTheFault(t *testing.T) {
+	const header = "brand,lo,hi,lengths,luhn,source\n"
+	for name, tc := range map[string]struct{ in, want string }{
+		"empty":   {"", "line 1: not six"},
+		"header":  {"a,b,c,d,e,f\n", "line 1: the header"},
+		"fields":  {header + "x,1,1,16,yes\n", "line 2: not six"},
+		"brand":   {header + ",1,1,16,yes,\n", "line 2: brand"},
+		"order":   {header + "x,5,4,16,yes,\n", "line 2: lo and hi"},
+		"widths":  {header + "x,4,41,16,yes,\n", "line 2: lo and hi"},
+		"letters": {header + "x,4a,4a,16,yes,\n", "line 2: lo and hi"},
+		"length":  {header + "x,4,4,12,yes,\n", "line 2: lengths"},
+		"none":    {header + "x,4,4,,yes,\n", "line 2: lengths"},
+		"luhn":    {header + "x,4,4,16,maybe,\n", "line 2: luhn"},
+	} {
+		if _, err := ReadIINs(strings.NewReader(tc.in)); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %v, want %q", name, err, tc.want)
+		}
+	}
+	if got, err := ReadIINs(strings.NewReader(header + "x,41,42,13 16-19,no,us\n")); err != nil || len(got) != 1 || got[0].Lengths != 1<<13|1<<16|1<<17|1<<18|1<<19 || !got[0].NoLuhn {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// Names as acquirers send them, with the numbers that they really contain, stay as they are.
+func TestCleanKeepsMerchantNames(t *testing.T) {
+	for _, s := range []string{
+		"SUPERMERCADO COTO SUC 118", "FARMACIA AHUMADA 0432 STGO", "PIZZA 5411 4567 8901", "TAXI +54 9 11 4123-4567", "0800-555-0199",
+		"PEDIDOSYA*REST 44112233", "TEL 4111-1111 4222-2222", "MERCADOPAGO*5557778", "OXXO 24 HRS 50ABC", "CNPJ 11.222.333/0001-81", "2026-11-22 13:26:05",
+		"AEROLINEAS ARG 0442100000001", "51 55 19 88776655", "7-ELEVEN 37123 NO 16 01 2026", "",
+	} {
+		got := []byte(s)
+		if removed := Clean(got); string(got) != s || removed != 0 {
+			t.Errorf("%q became %q, %d removed", s, got, removed)
+		}
+	}
+}
+
+func TestCleanCountsAndMasksTracks(t *testing.T) {
+	for _, tc := range []struct {
+		in, want string
+		removed  int
+	}{
+		{"4111111111111111 x 5555555555554444", "**************** x ****************", 2},
+		{";4111111111111111=30121010000012345?", ";****************=*****************?", 1},
+		{"%B4111111111111111^DOE/J 2^30121010000012345? 77", "%B****************^DOE/J *^*****************? 77", 1},
+		{"4111111111111111D30121010000012345F", "****************D*****************F", 1},
+		{"4111 1111 1111 1111=", "**** **** **** ****=", 1},
+	} {
+		got := []byte(tc.in)
+		if removed := KnownIINs().Clean(got); string(got) != tc.want || removed != tc.removed {
+			t.Errorf("got %q, %d removed, want %q, %d", got, removed, tc.want, tc.removed)
+		}
+	}
 }
 
 func TestMaskPANsDoesNotAllocateOnCleanText(t *testing.T) {
 	s := "SUPERMERCADO COTO SUC 118 BUENOS AIRES AR 2026-11-22 13:26 9111111111111111"
 	b := []byte(s)
 	if n := testing.AllocsPerRun(100, func() {
-		if len(MaskPANs(s)) != len(s) || ContainsPAN(b) {
+		if len(MaskPANs(s)) != len(s) || ContainsPAN(b) || Clean(b) != 0 {
 			t.Fatal("clean text was masked")
 		}
 	}); n != 0 {
@@ -103,7 +164,7 @@ func TestMaskPANsDoesNotAllocateOnCleanText(t *testing.T) {
 func FuzzMaskPANs(f *testing.F) {
 	for _, s := range []string{
 		"", "4111111111111111", "4111 1111 1111 1111 5555 5555 5555 4444", "1-4111111111111111-1",
-		"4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", "378282246310005378282246310005", "5895620000000000 4222222222222",
+		"4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", ";4111111111111111=30121010000012345?", "%B4111111111111111^DOE/J 4111111111111111^3012", "378282246310005378282246310005", "5895620000000000 4222222222222",
 	} {
 		f.Add(s)
 	}
@@ -139,4 +200,28 @@ func BenchmarkMaskPANs(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkClean copies the text anew each time; the reference is the copy alone.
+func BenchmarkClean(b *testing.B) {
+	buf := make([]byte, 0, 64)
+	for _, bc := range []struct{ name, in string }{
+		{"name", "SUPERMERCADO COTO 11"},
+		{"digits", "TERMINAL 00012345 1732283170000 AR"},
+		{"pan", "RECARGA 4111 1111 1111 1111 BUENOS AIRES"},
+	} {
+		b.Run(bc.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Clean(append(buf, bc.in...))
+			}
+		})
+	}
+	b.Run("copy", func(b *testing.B) {
+		b.ReportAllocs()
+		s := "SUPERMERCADO COTO 11"
+		for b.Loop() {
+			_ = append(buf, s...)
+		}
+	})
 }
