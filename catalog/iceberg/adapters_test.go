@@ -16,6 +16,7 @@ import (
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/catalog/iceberg/gluetest"
+	"github.com/cardlake/cardlake/internal/postgrestest"
 )
 
 // adapter is a place for the pointers, as the suite sees it: fresh, and opened as often as
@@ -44,7 +45,7 @@ func TestAdapters(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) { runSuite(t, newSQLiteAdapter) })
 	t.Run("glue", func(t *testing.T) { runSuite(t, newGlueAdapter) })
 	t.Run("postgres", func(t *testing.T) {
-		server := startPostgres(t)
+		server := &postgresServer{Server: postgrestest.Start(t)}
 		runSuite(t, func(t *testing.T) adapter { return newPostgresAdapter(t, server) })
 		t.Run("JDBC layout", func(t *testing.T) {
 			checkJDBC(t, newPostgresAdapter(t, server).mustTable(t, newStore()), sqlcatalog.Postgres)

@@ -8,139 +8,34 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/cardlake/cardlake/catalog"
+	"github.com/cardlake/cardlake/internal/postgrestest"
 )
-
-// postgresServer is a real PostgreSQL server on a unix socket.
-type postgresServer struct {
-	socketDir string
-	schemas   int
-	start     func() (stop func())
-	stop      func()
-}
 
 const postgresSocket = ".s.PGSQL.5432"
 
-// startPostgres starts a server of the installed PostgreSQL, from the PATH or where Debian
-// puts it, and stops it when the test ends. Where there is none the test is skipped, unless
-// CARDLAKE_REAL is 1.
-func startPostgres(t *testing.T) *postgresServer {
-	t.Helper()
-	bin := postgresFolder()
-	if bin == "" {
-		if os.Getenv("CARDLAKE_REAL") == "1" {
-			t.Fatal("PostgreSQL is not installed")
-		}
-		t.Skip("PostgreSQL is not installed")
-	}
-	// The path of a socket may have about a hundred bytes.
-	dir, err := os.MkdirTemp("", "pg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT}
-	if os.Getuid() == 0 { // as which PostgreSQL does not run
-		u, err := user.Lookup("postgres")
-		if err != nil {
-			u, err = user.Lookup("nobody")
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		uid, _ := strconv.Atoi(u.Uid)
-		gid, _ := strconv.Atoi(u.Gid)
-		if err := os.Chown(dir, uid, gid); err != nil {
-			t.Fatal(err)
-		}
-		attr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	}
-	var output bytes.Buffer
-	command := func(name string, args ...string) *exec.Cmd {
-		cmd := exec.Command(filepath.Join(bin, name), args...)
-		cmd.Dir, cmd.SysProcAttr, cmd.Stdout, cmd.Stderr = dir, attr, &output, &output
-		return cmd
-	}
-	data := filepath.Join(dir, "data")
-	if err := command("initdb", "-D", data, "-A", "trust", "-U", "cardlake", "-E", "UTF8", "--no-sync", "--no-locale").Run(); err != nil {
-		t.Fatalf("initdb: %v\n%s", err, output.String())
-	}
-	s := &postgresServer{socketDir: dir}
-	s.start = func() func() {
-		server := command("postgres", "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "synchronous_commit=off")
-		if err := server.Start(); err != nil {
-			t.Fatal(err)
-		}
-		return func() {
-			_ = server.Process.Signal(syscall.SIGINT) // fast shutdown
-			_ = server.Wait()
-		}
-	}
-	s.stop = s.start()
-	t.Cleanup(func() { s.stop() })
-	s.waitReady(t)
-	return s
-}
-
-func (s *postgresServer) waitReady(t *testing.T) {
-	t.Helper()
-	db := s.admin(t)
-	for deadline := time.Now().Add(30 * time.Second); db.Ping() != nil; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("PostgreSQL does not answer")
-		}
-	}
-}
-
-func postgresFolder() string {
-	if path, err := exec.LookPath("initdb"); err == nil {
-		if path, err = filepath.EvalSymlinks(path); err == nil {
-			return filepath.Dir(path)
-		}
-	}
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if len(found) == 0 {
-		return ""
-	}
-	return filepath.Dir(slices.Max(found))
-}
-
-func (s *postgresServer) url(dir, schema string) string {
-	return fmt.Sprintf("postgres://cardlake@/postgres?host=%s&port=5432&sslmode=disable&lock_timeout=1500&search_path=%s", dir, schema)
+// postgresServer is a real PostgreSQL server.
+type postgresServer struct {
+	*postgrestest.Server
+	newest string // schema
 }
 
 func (s *postgresServer) admin(t *testing.T) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("pgx", s.url(s.socketDir, "public"))
+	db, err := sql.Open("pgx", s.URL("public"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
 	return db
-}
-
-// newSchema makes an empty schema: a catalog of its own.
-func (s *postgresServer) newSchema(t *testing.T) string {
-	t.Helper()
-	s.schemas++
-	name := "s" + strconv.Itoa(s.schemas)
-	if _, err := s.admin(t).Exec("CREATE SCHEMA " + name); err != nil {
-		t.Fatal(err)
-	}
-	return name
 }
 
 // lockTable keeps the rows of the schema's tables from being changed until release is called.
@@ -161,10 +56,13 @@ func (s *postgresServer) lockTable(t *testing.T, schema string) (release func())
 }
 
 func newPostgresAdapter(t *testing.T, s *postgresServer) adapter {
-	schema, proxy := s.newSchema(t), startProxy(t, s.socketDir)
+	schema, proxy := s.Schema(t), startProxy(t, s.Dir)
+	s.newest = schema
+	through := *s.Server
+	through.Dir = proxy.dir
 	return adapter{
 		open: func(t *testing.T, store *memoryStore, readOnly bool) (*Catalog, error) {
-			return Open(t.Context(), Config{DB: s.url(proxy.dir, schema), Objects: store, ReadOnly: readOnly})
+			return Open(t.Context(), Config{DB: through.URL(schema) + "&lock_timeout=1500", Objects: store, ReadOnly: readOnly})
 		},
 		fail: func(t *testing.T, _ *Table, f fault) {
 			if f == refusal { // by a lock that is held for too long
@@ -322,7 +220,7 @@ func checkOutages(t *testing.T, s *postgresServer) {
 	store := newStore()
 	tbl := a.mustTable(t, store)
 	mustAppend(t, tbl, rangeAppend(0, 0, 10))
-	release := s.lockTable(t, "s"+strconv.Itoa(s.schemas))
+	release := s.lockTable(t, s.newest)
 	next := rangeAppend(0, 10, 20)
 	result := make(chan error, 1)
 	go func() {
@@ -342,13 +240,12 @@ func checkOutages(t *testing.T, s *postgresServer) {
 	release()
 	a.mustRecover(t, store, next, false)
 
-	s.stop()
+	s.Stop()
 	next = rangeAppend(0, 20, 30)
 	if _, err := tbl.Append(t.Context(), next); err == nil || errors.Is(err, catalog.ErrUnknown) || errors.Is(err, catalog.ErrConflict) {
 		t.Errorf("append without a server: %v, want an error of its own", err)
 	}
-	s.stop = s.start()
-	s.waitReady(t)
+	s.Restart(t)
 	mustAppend(t, tbl, next)
 	a.mustRecover(t, store, next, true)
 
