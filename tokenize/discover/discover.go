@@ -1,12 +1,22 @@
-// Package discover searches bytes for card numbers. [Known] looks for the numbers of a given
-// set, exactly and in the spellings in which software leaves them behind; it is how the
-// system proves about itself that nothing it wrote outside zone A holds one.
+// Package discover searches bytes for card data. [Known] looks for the numbers of a given set,
+// exactly and in the spellings in which software leaves them behind; it is how the system
+// proves about itself that nothing it wrote outside zone A holds one. [Detector] finds numbers
+// that are not known beforehand, tracks, security codes and PIN blocks: a whole run of 13 to 19
+// digits with one kind of separator, a brand's prefix and length, the check digit where the
+// brand uses one, then the words before it and the share of card numbers in its place. Package
+// formats looks into files for it.
 //
 // The package is part of zone A. It reports where a number is, how it is spelled and a
-// fingerprint that is the same for equal numbers within one search; never a digit.
+// fingerprint; Known never a digit, Detector at most the first six and the last four.
 //
-// What it does not see: compressed or encrypted data (it searches the bytes that are there),
+// What Known does not see: compressed or encrypted data (it searches the bytes that are there),
 // base64 broken by line ends, numbers kept as binary integers.
+//
+// What Detector does not see: numbers within longer runs of digits, such as records of fixed
+// width, unless an EMV tag or an ISO 8583 message in packed form announces them; numbers broken
+// by line ends; binary integers outside typed files; the number of a brand that is not in its
+// table. Where other numbers fill the same place, a card number or two among them are not told
+// apart from chance, and are of low confidence.
 package discover
 
 import (
@@ -27,6 +37,8 @@ const (
 	HexASCII     Encoding = "hex-ascii"     // hexadecimal text of ASCII digits
 	Base64ASCII  Encoding = "base64-ascii"  // base64 (RFC 4648, sections 4 and 5) of ASCII digits
 	Base64BCD    Encoding = "base64-bcd"    // base64 of BCD
+	HexBCD       Encoding = "hex-bcd"       // hexadecimal text of packed data in which a number is announced
+	Integer      Encoding = "integer"       // a binary integer of a typed column
 )
 
 // Finding is one place that holds a card number.
