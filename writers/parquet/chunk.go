@@ -84,6 +84,8 @@ func (e *Encoder) writeChunk(group, i int, column arrow.Array, from, to int) err
 	if err != nil {
 		return err
 	}
+	// They may lie in memory that the next column takes; the footer is written after the last.
+	c.min, c.max = bytes.Clone(c.min), bytes.Clone(c.max)
 	return e.finish(c, group, i)
 }
 
