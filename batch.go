@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"unicode/utf8"
+	"unsafe"
 
-	"github.com/apache/arrow-go/v18/arrow/decimal128"
+	"github.com/apache/arrow-go/v18/arrow"
 )
 
 // ErrField marks a row that was refused: a required field is empty, a text is too long or
@@ -31,24 +33,57 @@ const (
 // maxText is the text that a batch holds at most, so that Arrow's 32-bit offsets suffice.
 const maxText = math.MaxInt32 / 2
 
-// Batch collects rows of cards.transactions in columns. It copies all it keeps, and appends
-// without allocating once its memory has grown to the size of its batches. It is not safe
-// for concurrent use; NewBatch makes one.
+// Batch collects rows of cards.transactions. It copies all it keeps, and appends without
+// allocating once its memory has grown to the size of its batches. It is not safe for
+// concurrent use; NewBatch makes one.
+//
+// A batch keeps its rows one after another, each in one place, and makes columns of them when
+// they are asked for: rows of many tenants that come mixed would otherwise find some fifty
+// columns of each tenant's out of the processor's caches.
 type Batch struct {
-	rows
+	log     []entry // a row each, in the order in which they came
+	texts   []byte  // the rows' own texts
+	groups  [groupCount]group
+	streams *words // the names of streams
+	masks   masks
+	bytes   int64
+	min     int64
+	max     int64
+	isMixed bool // a row is earlier than the one before
 
-	groups                         [groupCount]group
-	eventID, transactionID         *ids
-	eventTime, localTime, ingested *fixed[int64]
-	token, last4                   *texts
-	singles                        [len(singleTexts)]*texts
-	bin, stream                    *words
-	amount, billing                *fixed[decimal128.Num]
-	present, approved, pin         *bools
-	latency, partition             *fixed[int32]
-	offset                         *fixed[int64]
-	amountFactor, billingFactor    currencyFactor
-	row                            Row // of a Transaction
+	view                        *Columns // the rows as they came
+	record                      *Columns // of Record; nil before the first
+	amountFactor, billingFactor currencyFactor
+	row                         Row // of a Transaction
+}
+
+// entry is a row as a batch keeps it.
+type entry struct {
+	eventID, transactionID           EventID
+	eventTime, localTime, ingestedAt int64
+	amount, billing                  int64 // in ten-thousandths
+	offset                           int64
+	flags                            uint64
+	combinations                     [groupCount]int32 // of the groups' texts
+	text                             uint32            // where its own texts begin
+	latency, partition, stream       int32
+	sizes                            [ownTexts]uint8 // of its own texts, in bytes
+}
+
+// A row's own texts: those of singleTexts, then these.
+const (
+	ownToken = len(singleTexts) + iota
+	ownLast4
+	ownBIN
+	ownTexts
+)
+
+// masks are the flags of what a row itself says, in an entry's flags.
+type masks struct {
+	singles                    [len(singleTexts)]uint64
+	bin, last4, local, billing uint64
+	present, approved          uint64
+	pinValid, pinValue         uint64
 }
 
 // currencyFactor remembers what turns minor units of a currency into ten-thousandths, since
@@ -144,43 +179,24 @@ func isASCII(s string) bool {
 // NewBatch returns an empty batch.
 func NewBatch() *Batch {
 	seed := newSeed()
-	b := &Batch{
-		eventID: &ids{}, transactionID: &ids{},
-		eventTime: &fixed[int64]{}, localTime: &fixed[int64]{}, ingested: &fixed[int64]{},
-		token: &texts{}, last4: &texts{}, bin: newWords(seed), stream: newWords(seed),
-		amount: &fixed[decimal128.Num]{}, billing: &fixed[decimal128.Num]{},
-		present: &bools{}, approved: &bools{}, pin: &bools{},
-		latency: &fixed[int32]{}, partition: &fixed[int32]{}, offset: &fixed[int64]{},
-	}
-	byName := map[string]column{
-		"event_id": b.eventID, "transaction_id": b.transactionID,
-		"event_time": b.eventTime, "local_time": b.localTime, "ingested_at": b.ingested,
-		"card_token": b.token, "bin": b.bin, "last4": b.last4,
-		"amount": b.amount, "billing_amount": b.billing,
-		"card_present": b.present, "approved": b.approved, "pin_verified": b.pin,
-		"latency_us": b.latency, "stream": b.stream, "stream_partition": b.partition, "stream_offset": b.offset,
-	}
-	for i, t := range singleTexts {
-		b.singles[i] = &texts{}
-		byName[textColumns[t].name] = b.singles[i]
-	}
+	c := newColumns(seed)
+	b := &Batch{view: c, streams: newWords(seed)}
 	for i, first := range groupStarts {
 		g := &b.groups[i]
-		g.first, g.seed = first, seed
-		for t := g.first; t < TextCount && byName[textColumns[t].name] == nil; t++ {
-			if i+1 < groupCount && t == groupStarts[i+1] {
-				break
-			}
-			w := newWords(seed)
-			g.columns = append(g.columns, w)
-			byName[textColumns[t].name] = w
+		g.first, g.seed, g.width = first, seed, len(c.groups[i].columns)
+		for j, w := range c.groups[i].columns {
+			g.valid[j] = w.valid.mask()
 		}
 	}
-	columns := make([]column, len(Transactions.Columns))
-	for i, c := range Transactions.Columns {
-		columns[i] = byName[c.Name]
+	for i, t := range c.singles {
+		b.masks.singles[i] = t.valid.mask()
 	}
-	b.rows = newRows(Transactions, b.eventTime, columns)
+	b.masks = masks{
+		singles: b.masks.singles, bin: c.bin.valid.mask(), last4: c.last4.valid.mask(),
+		local: c.localTime.valid.mask(), billing: c.billing.valid.mask(),
+		present: c.present.value.mask(), approved: c.approved.value.mask(),
+		pinValid: c.pin.valid.mask(), pinValue: c.pin.value.mask(),
+	}
 	return b
 }
 
@@ -197,11 +213,40 @@ func (b *Batch) Append(t *Transaction) error {
 
 // AppendRow is Append of a transaction that is a [Row].
 func (b *Batch) AppendRow(r *Row) error {
-	if b.text > maxText || b.n >= maxText/len(idText{}) {
+	if b.bytes > maxText || len(b.log) >= maxText/len(idText{}) {
 		return ErrFull
 	}
-	found, err := b.check(r)
-	if err != nil {
+	switch {
+	case r.EventID == EventID{}:
+		return fieldError("event_id", isMissing)
+	case r.TransactionID == EventID{}:
+		return fieldError("transaction_id", isMissing)
+	case r.EventTime <= 0:
+		return fieldError("event_time", isMissing)
+	case r.IngestedAt <= 0:
+		return fieldError("ingested_at", isMissing)
+	}
+	var found [groupCount]int32
+	flags, missing := uint64(0), 0
+	for i := range b.groups {
+		g := &b.groups[i]
+		number, valid := g.find(r)
+		if number < 0 {
+			if err := g.check(r); err != nil {
+				return err
+			}
+			missing |= 1 << i
+		}
+		found[i], flags = number, flags|valid
+	}
+	own := [ownTexts]string{ownToken: r.CardToken, ownLast4: r.Last4, ownBIN: r.BIN}
+	for i, t := range singleTexts {
+		own[i] = r.Text(t)
+		if err := textColumns[t].check(own[i]); err != nil {
+			return err
+		}
+	}
+	if err := cmp.Or(tokenColumn.check(r.CardToken), binColumn.check(r.BIN), last4Column.check(r.Last4), streamColumn.check(r.Position.Stream)); err != nil {
 		return err
 	}
 	amount, billing, err := b.amounts(r)
@@ -210,96 +255,77 @@ func (b *Batch) AppendRow(r *Row) error {
 	}
 
 	// From here on nothing fails.
-	n := b.next(r.EventTime)
-	text, flags := 0, uint64(0)
-	for i := range b.groups {
-		g := &b.groups[i]
-		var c *combination
-		if found[i] >= 0 {
-			c = &g.known[found[i]]
-		} else {
-			var grown int
-			c, grown = g.learn(r, n)
-			text += grown
-		}
-		flags |= c.flags
-		for j, w := range g.columns {
-			w.codes.live[n] = c.codes[j]
+	for ; missing != 0; missing &= missing - 1 {
+		i := bits.TrailingZeros(uint(missing))
+		number, valid, grown := b.groups[i].add(r)
+		found[i], flags = number, flags|valid
+		b.bytes += int64(grown)
+	}
+	e := b.next(r.EventTime)
+	e.eventID, e.transactionID = r.EventID, r.TransactionID
+	e.eventTime, e.localTime, e.ingestedAt = r.EventTime, r.LocalTime, r.IngestedAt
+	e.amount, e.billing = amount, billing
+	e.combinations = found
+	e.latency, e.partition, e.offset = r.LatencyMicros, r.Position.Partition, r.Position.Offset
+	stream, grown := b.streams.code(r.Position.Stream)
+	e.stream = stream
+	texts := b.texts
+	e.text = uint32(len(texts))
+	for i, s := range own {
+		e.sizes[i] = uint8(len(s))
+		texts = append(texts, s...)
+	}
+	b.bytes += int64(unsafe.Sizeof(*e)) + int64(grown+len(texts)-len(b.texts))
+	b.texts = texts
+	for i := range b.masks.singles {
+		if e.sizes[i] != 0 {
+			flags |= b.masks.singles[i]
 		}
 	}
-	for i, c := range b.singles {
-		s := r.Text(singleTexts[i])
-		c.set(n, s)
-		text += len(s)
-		if s != "" {
-			flags |= c.valid.mask()
-		}
-	}
-	b.token.set(n, r.CardToken)
-	b.last4.set(n, r.Last4)
-	text += len(r.CardToken) + len(r.Last4) + b.bin.set(n, r.BIN) + b.stream.set(n, r.Position.Stream)
 	if r.BIN != "" {
-		flags |= b.bin.valid.mask()
+		flags |= b.masks.bin
 	}
 	if r.Last4 != "" {
-		flags |= b.last4.valid.mask()
+		flags |= b.masks.last4
 	}
-	r.EventID.put(&b.eventID.live[n])
-	r.TransactionID.put(&b.transactionID.live[n])
-	if b.localTime.live[n] = r.LocalTime; r.LocalTime != 0 {
-		flags |= b.localTime.valid.mask()
+	if r.LocalTime != 0 {
+		flags |= b.masks.local
 	}
-	b.ingested.live[n] = r.IngestedAt
-	b.amount.live[n], b.billing.live[n] = decimal128.FromI64(amount), decimal128.FromI64(billing)
 	if r.Text(TextBillingCurrency) != "" {
-		flags |= b.billing.valid.mask()
+		flags |= b.masks.billing
 	}
 	if r.CardPresent {
-		flags |= b.present.value.mask()
+		flags |= b.masks.present
 	}
 	if r.Approved {
-		flags |= b.approved.value.mask()
+		flags |= b.masks.approved
 	}
 	switch r.PINVerified {
 	case True:
-		flags |= b.pin.value.mask() | b.pin.valid.mask()
+		flags |= b.masks.pinValue | b.masks.pinValid
 	case False:
-		flags |= b.pin.valid.mask()
+		flags |= b.masks.pinValid
 	}
-	b.latency.live[n] = r.LatencyMicros
-	b.partition.live[n], b.offset.live[n] = r.Position.Partition, r.Position.Offset
-	b.end(n, flags, text)
+	e.flags = flags
 	return nil
 }
 
-// check returns an error that wraps [ErrField] if a text or time of the row breaks a rule, and
-// else the row's combination in each group, -1 for a new one.
-func (b *Batch) check(r *Row) (found [groupCount]int32, err error) {
-	switch {
-	case r.EventID == EventID{}:
-		return found, fieldError("event_id", isMissing)
-	case r.TransactionID == EventID{}:
-		return found, fieldError("transaction_id", isMissing)
-	case r.EventTime <= 0:
-		return found, fieldError("event_time", isMissing)
-	case r.IngestedAt <= 0:
-		return found, fieldError("ingested_at", isMissing)
+// next returns the entry of a new row of the time t.
+func (b *Batch) next(t int64) *entry {
+	n := len(b.log)
+	if n == cap(b.log) {
+		log := make([]entry, n, max(minRoom, 2*n))
+		copy(log, b.log)
+		b.log = log
 	}
-	for i := range b.groups {
-		if found[i] = b.groups[i].find(r); found[i] < 0 {
-			if err := b.groups[i].check(r); err != nil {
-				return found, err
-			}
-		}
+	if n == 0 {
+		b.min, b.max = t, t
+	} else if t < b.log[n-1].eventTime {
+		b.isMixed = true
 	}
-	for _, t := range singleTexts {
-		if err := textColumns[t].check(r.Text(t)); err != nil {
-			return found, err
-		}
-	}
-	return found, cmp.Or(
-		tokenColumn.check(r.CardToken), binColumn.check(r.BIN), last4Column.check(r.Last4), streamColumn.check(r.Position.Stream),
-	)
+	b.min, b.max = min(b.min, t), max(b.max, t)
+	b.log = b.log[:n+1]
+	return &b.log[n]
 }
 
 // amounts returns the row's amounts in ten-thousandths, 0 for a billing amount without
@@ -319,6 +345,54 @@ func (b *Batch) amounts(r *Row) (amount, billing int64, err error) {
 	return amount, billing, nil
 }
 
+// Len returns the number of rows.
+func (b *Batch) Len() int { return len(b.log) }
+
+// Bytes returns about how much memory the rows take, their columns not counted.
+func (b *Batch) Bytes() int64 { return b.bytes }
+
+// ViewBytes returns about how much memory the columns of View take beside.
+func (b *Batch) ViewBytes() int64 { return b.view.rows.Bytes() }
+
+// TimeRange returns the least and the greatest event time, in microseconds since the epoch;
+// zeros if there is no row.
+func (b *Batch) TimeRange() (min, max int64) { return b.min, b.max }
+
+// Record returns the rows in the order of their event time; rows of the same time stay in
+// the order in which they came. The schema is ArrowSchema's, but for columns whose values
+// repeat, which are dictionaries of strings with int32 codes.
+//
+// The record shares memory with the batch: it is valid until the next Record or Reset,
+// whichever comes first. Releasing it is not necessary.
+func (b *Batch) Record() (arrow.RecordBatch, error) {
+	if b.record == nil {
+		b.record = NewColumns()
+	}
+	return b.RecordIn(b.record)
+}
+
+// RecordIn is Record in memory that several batches can use one after another: the record is
+// valid until c is used again.
+func (b *Batch) RecordIn(c *Columns) (arrow.RecordBatch, error) {
+	c.reset()
+	c.take(b, c.order(b))
+	c.rows.flags.live(c.rows.n, &c.rows.flags.sorted)
+	return c.rows.record(c.rows.n, false, &c.rows.flags.sorted), nil
+}
+
+// View returns the rows so far in the order in which they came, with the schema of Record's.
+//
+// A view stays as it is, and other goroutines may read it, while rows are appended and records
+// are made, until Reset. All views share the memory of their columns, which grows by the rows
+// that came since the last; but each has bitmaps of its own of nulls and booleans: their last
+// byte is still to be written, and Arrow wants it next to the others. View may be called while
+// another goroutine calls Record, but not at the same time as Append. Releasing the view is
+// not necessary.
+func (b *Batch) View() arrow.RecordBatch {
+	b.view.take(b, nil)
+	return b.view.rows.View()
+}
+
 // Reset removes all rows, as [Batch.Record] and [Batch.View] gave them, and keeps the memory
 // for the next ones. Nobody may be reading a record or a view any more: a batch whose views
 // may still be read is dropped instead.
@@ -326,7 +400,10 @@ func (b *Batch) Reset() {
 	for i := range b.groups {
 		b.groups[i].reset()
 	}
-	b.rows.Reset()
+	b.streams.reset()
+	b.view.reset()
+	b.log, b.texts = b.log[:0], b.texts[:0]
+	b.bytes, b.min, b.max, b.isMixed = 0, 0, 0, false
 }
 
 // scale4 is Money.Scale4 with a memory of one currency; rule says what is wrong.

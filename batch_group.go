@@ -1,37 +1,41 @@
 package cardlake
 
-import "unsafe"
-
-// A group is a run of text columns whose values come together again and again: a merchant's
-// id tells its name, code, city and country. The group knows the combinations seen, so that
-// one look-up gives the codes of all its columns, which need no checking: a combination was
-// checked when it was new.
-type group struct {
-	first   Text
-	columns []*words
-	index   index
-	seed    hashSeed
-	known   []combination
-	other   combination // one that is not kept
-}
-
-const (
-	// maxGroup is the most columns of a group.
-	maxGroup = 7
-	// maxKey is the most bytes that a combination kept may have. A message of a card network
-	// fills less: name, city and country of a merchant are 40 characters together.
-	maxKey = 140
+import (
+	"encoding/binary"
 )
 
-// combination is one of a group's. It is three cache lines long, so that they follow from its
-// number and are fetched at once, and seldom needs the third.
-type combination struct {
-	flags    uint64          // the validity of its columns
-	codes    [maxGroup]int32 // of its texts in their columns; 0 for a null
-	from, to [maxGroup]uint8 // of its texts in key
-	size     uint16          // bytes of key
-	key      [maxKey]byte
+// A group is a run of text columns whose values come together again and again: a merchant's
+// id tells its name, code, city and country. A row keeps only the number of its combination,
+// found by one look-up. What a combination's texts are in their columns is worked out when the
+// columns are made, and then once for all its rows; a combination was checked when it was new.
+type group struct {
+	first Text
+	width int              // columns
+	valid [maxGroup]uint64 // the flags of their validity
+	seed  hashSeed
+	index index  // of the combinations, by where they lie in data, in units of 8 bytes
+	data  []byte // the combinations
+	count int32  // how many there are
+	last  int    // where the one found last lies
+	spare []byte // a key
 }
+
+// maxGroup is the most columns of a group.
+const maxGroup = 7
+
+// A combination in a group's data is its flags; where in its key the texts of its columns
+// begin, a byte each, and in the eighth the size of the key; where they end; its number; the
+// key; and what fills it up to 8 bytes. So a look-up finds all it needs side by side.
+const (
+	combinationFrom   = 8
+	combinationTo     = 16
+	combinationNumber = 24
+	combinationKey    = 28
+)
+
+// maxKey is the most bytes that a combination's key may have. What the columns of a group may
+// hold is less, so that a key has room for all texts that pass the check.
+const maxKey = 255
 
 // groupStarts are the first texts of the groups; each ends where the next begins, or where a
 // column does that is not of words.
@@ -41,42 +45,73 @@ var groupStarts = [...]Text{
 
 const groupCount = len(groupStarts)
 
-// find returns the number of the row's combination, -1 if it is not known. A row's bytes and
-// the places of the texts in them are compared, so that nothing depends on what lies between
-// the texts.
-func (g *group) find(r *Row) int32 {
-	spans := r.Spans[g.first:][:len(g.columns)]
-	from, to := spans[0].From(), spans[len(spans)-1].To()
-	if uint(to) > uint(len(r.Data)) || from > to {
-		return -1
-	}
-	key, shift := r.Data[from:to], SpanOf(from, from)
-	hash := uint32(g.seed.hash(view(key)))
-	for i, at := g.index.first(hash); i >= 0; i, at = g.index.next(hash, at) {
-		if g.known[i].is(key, spans, shift) {
-			return i
+// key returns the bytes that hold the row's texts of the group, and where in them the texts
+// begin and end: the bytes of Data from the first text to the last, so that nothing has to be
+// copied, and both are compared, so that nothing depends on what lies between the texts. It
+// returns nil if they do not pass the check.
+func (g *group) key(r *Row) (key []byte, from, to uint64) {
+	spans := r.Spans[g.first:][:g.width]
+	start, end := spans[0].From(), spans[len(spans)-1].To()
+	size := uint(end - start)
+	if size <= maxKey && end <= len(r.Data) {
+		outside := uint(0)
+		for i, s := range spans {
+			f, t := uint(s.From()-start), uint(s.To()-start)
+			outside |= f | (size - t) | (t - f)
+			from, to = from|uint64(f)<<(8*i), to|uint64(t)<<(8*i)
+		}
+		if outside <= maxKey {
+			return r.Data[start:end], from | uint64(size)<<56, to
 		}
 	}
-	return -1
+	return g.copied(r)
 }
 
-// is reports whether the combination has the bytes of key and the spans, which shift is to be
-// taken from.
-func (c *combination) is(key []byte, spans []Span, shift Span) bool {
-	if string(c.key[:c.size]) != string(key) {
-		return false
+// copied is key of texts that do not lie close together in their order.
+func (g *group) copied(r *Row) (key []byte, from, to uint64) {
+	if g.check(r) != nil {
+		return nil, 0, 0
 	}
-	for i, span := range spans {
-		if span-shift != Span(c.from[i])|Span(c.to[i])<<16 {
-			return false
+	g.spare = g.spare[:0]
+	for i := range g.width {
+		from |= uint64(len(g.spare)) << (8 * i)
+		g.spare = append(g.spare, r.Text(g.first+Text(i))...)
+		to |= uint64(len(g.spare)) << (8 * i)
+	}
+	return g.spare, from | uint64(len(g.spare))<<56, to
+}
+
+// find returns the number of the row's combination and its flags, -1 if it is not known.
+func (g *group) find(r *Row) (number int32, flags uint64) {
+	key, from, to := g.key(r)
+	if g.last < len(g.data) {
+		if c := g.data[g.last:]; isCombination(c, key, from, to) {
+			return numberOf(c)
 		}
 	}
-	return true
+	hash := uint32(g.seed.hash(view(key)))
+	for i, at := g.index.first(hash); i >= 0; i, at = g.index.next(hash, at) {
+		if c := g.data[8*int(i):]; isCombination(c, key, from, to) {
+			g.last = 8 * int(i)
+			return numberOf(c)
+		}
+	}
+	return -1, 0
+}
+
+// isCombination reports whether c begins with the combination of the key.
+func isCombination(c, key []byte, from, to uint64) bool {
+	return binary.LittleEndian.Uint64(c[combinationFrom:]) == from && binary.LittleEndian.Uint64(c[combinationTo:]) == to &&
+		string(c[combinationKey:][:len(key)]) == string(key)
+}
+
+func numberOf(c []byte) (number int32, flags uint64) {
+	return int32(binary.LittleEndian.Uint32(c[combinationNumber:])), binary.LittleEndian.Uint64(c)
 }
 
 // check returns an error that wraps [ErrField] if a text of the group breaks its column's rule.
 func (g *group) check(r *Row) error {
-	for t := g.first; t < g.first+Text(len(g.columns)); t++ {
+	for t := g.first; t < g.first+Text(g.width); t++ {
 		if err := textColumns[t].check(r.Text(t)); err != nil {
 			return err
 		}
@@ -84,41 +119,66 @@ func (g *group) check(r *Row) error {
 	return nil
 }
 
-// learn returns the combination of a row that find does not know and check accepts, and the
-// bytes of memory that it took. It keeps the combination as long as that pays: rows so far
-// says how many may have used one.
-func (g *group) learn(r *Row, rows int) (*combination, int) {
-	spans := r.Spans[g.first:][:len(g.columns)]
-	from, to := spans[0].From(), spans[len(spans)-1].To()
-	isKept := from <= to && to-from <= maxKey && (len(g.known) < minCombinations || 2*len(g.known) < rows)
-	c, size := &g.other, 0
-	*c = combination{}
-	for i, w := range g.columns {
-		isKept = isKept && from <= spans[i].From() && spans[i].From() <= to && spans[i].To() <= to
-		c.from[i], c.to[i] = uint8(spans[i].From()-from), uint8(spans[i].To()-from)
-		s := r.Text(g.first + Text(i))
-		if s == "" && w.valid != noFlag {
-			continue
+// add makes a combination of the texts of a row that find does not know and check accepts.
+func (g *group) add(r *Row) (number int32, flags uint64, grown int) {
+	key, from, to := g.key(r)
+	for i := range g.width {
+		if r.Text(g.first+Text(i)) != "" {
+			flags |= g.valid[i]
 		}
-		c.flags |= w.valid.mask()
-		var grown int
-		c.codes[i], grown = w.code(s)
-		size += grown
 	}
-	if isKept {
-		key := r.Data[from:to]
-		c.size = uint16(copy(c.key[:], key))
-		g.index.add(uint32(g.seed.hash(view(key))))
-		g.known = append(g.known, *c)
-		size += int(unsafe.Sizeof(*c))
+	number, g.last = g.count, len(g.data)
+	c := binary.LittleEndian.AppendUint64(g.data, flags)
+	c = binary.LittleEndian.AppendUint64(c, from)
+	c = binary.LittleEndian.AppendUint64(c, to)
+	c = binary.LittleEndian.AppendUint32(c, uint32(number))
+	c = append(c, key...)
+	for len(c)%8 != 0 {
+		c = append(c, 0)
 	}
-	return c, size
+	g.data = c
+	g.index.add(uint32(g.seed.hash(view(key))), int32(g.last/8))
+	g.count++
+	return number, flags, len(c) - g.last
 }
-
-// minCombinations are kept whatever they are good for.
-const minCombinations = 64
 
 func (g *group) reset() {
 	g.index.reset()
-	g.known = g.known[:0]
+	g.data, g.count, g.last = g.data[:0], 0, 0
+}
+
+// groupColumns are the columns of a group.
+type groupColumns struct {
+	columns []*words
+	codes   [maxGroup][]int32 // of each column, by the combination's number; 0 for a null
+	learned int               // bytes of the group's data that codes cover
+}
+
+// learn finds the codes of the combinations that are new since the last call, and returns the
+// bytes of text that the dictionaries grew by.
+func (c *groupColumns) learn(g *group) (grown int) {
+	// A column at a time, so that its dictionary stays in the cache.
+	for j, w := range c.columns {
+		for at := c.learned; at < len(g.data); {
+			combination := g.data[at:]
+			from, size, to := int(combination[combinationFrom+j]), int(combination[combinationFrom+7]), int(combination[combinationTo+j])
+			code := int32(0)
+			if s := view(combination[combinationKey+from : combinationKey+to]); s != "" || w.valid == noFlag {
+				var more int
+				code, more = w.code(s)
+				grown += more
+			}
+			c.codes[j] = append(c.codes[j], code)
+			at += (combinationKey + size + 7) &^ 7
+		}
+	}
+	c.learned = len(g.data)
+	return grown
+}
+
+func (c *groupColumns) reset() {
+	for j := range c.codes {
+		c.codes[j] = c.codes[j][:0]
+	}
+	c.learned = 0
 }

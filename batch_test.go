@@ -291,6 +291,83 @@ func TestBatchKeepsEveryField(t *testing.T) {
 	visit(reflect.ValueOf(&tx).Elem(), "", &tx)
 }
 
+// Texts that do not lie side by side in the order of their columns are kept all the same.
+func TestBatchOfScatteredTexts(t *testing.T) {
+	want, got := cardlake.NewBatch(), cardlake.NewBatch()
+	for _, tx := range writerstest.New(12).Take(300) {
+		mustAppend(t, want, tx)
+		texts := [cardlake.TextCount]string{
+			string(tx.EventType), string(tx.Tenant), tx.Program, tx.Region, tx.CustomerID, tx.AccountID,
+			string(tx.Network), string(tx.Product), string(tx.Amount.Currency), string(tx.BillingAmount.Currency),
+			tx.MerchantID, tx.MerchantName, tx.MCC, tx.MerchantCity, tx.MerchantCountry, tx.TerminalID, tx.AcquirerID,
+			string(tx.Channel), tx.EntryMode, tx.Wallet, tx.ECI, tx.ResponseCode, tx.DeclineReason,
+			tx.ApprovalCode, tx.CVVResult, tx.AVSResult, tx.MTI, tx.ProcessingCode, tx.STAN, tx.RRN,
+		}
+		row := cardlake.Row{
+			EventID: tx.EventID, TransactionID: tx.TransactionID, EventTime: tx.EventTime, LocalTime: tx.LocalTime, IngestedAt: tx.IngestedAt,
+			Amount: tx.Amount.Minor, BillingAmount: tx.BillingAmount.Minor, CardPresent: tx.CardPresent, Approved: tx.Approved,
+			PINVerified: tx.PINVerified, LatencyMicros: tx.LatencyMicros, CardToken: tx.CardToken, BIN: tx.BIN, Last4: tx.Last4, Position: tx.Position,
+		}
+		for i, s := range slices.Backward(texts[:]) { // the last comes first, far from its neighbours
+			from := len(row.Data)
+			row.Data = append(row.Data, s...)
+			row.Spans[i] = cardlake.SpanOf(from, len(row.Data))
+			row.Data = append(row.Data, strings.Repeat("-", 300*(i%2))...)
+		}
+		if err := got.AppendRow(&row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !array.RecordEqual(mustRecord(t, got), mustRecord(t, want)) {
+		t.Error("the rows differ from those of texts side by side")
+	}
+}
+
+// Batches that make their records in the same memory, one after another, make the records they
+// make in their own.
+func TestRecordIn(t *testing.T) {
+	columns := cardlake.NewColumns()
+	for _, rows := range []int{900, 3, 0, 2000, 64} {
+		b := cardlake.NewBatch()
+		mustAppend(t, b, writerstest.New(uint64(rows)).Take(rows)...)
+		got, err := b.RecordIn(columns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !array.RecordEqual(got, mustRecord(t, b)) {
+			t.Errorf("%d rows: the record differs", rows)
+		}
+		for i := range got.Columns() { // words of other batches are none of this one's readers' business
+			d, ok := got.Column(i).(*array.Dictionary)
+			if !ok {
+				continue
+			}
+			if own := mustRecord(t, b).Column(i).(*array.Dictionary); !array.Equal(d.Dictionary(), own.Dictionary()) {
+				t.Errorf("%d rows: column %s has words of other batches", rows, got.ColumnName(i))
+			}
+		}
+	}
+}
+
+// Views cost memory of their own, which is told.
+func TestViewBytes(t *testing.T) {
+	b := cardlake.NewBatch()
+	mustAppend(t, b, writerstest.New(13).Take(100)...)
+	if n := b.ViewBytes(); n != 0 {
+		t.Errorf("%d bytes before the first view", n)
+	}
+	b.View()
+	if first := b.ViewBytes(); first < 100*200 {
+		t.Errorf("a view of 100 rows takes %d bytes", first)
+	} else if b.View(); b.ViewBytes() != first {
+		t.Errorf("a second view made %d bytes of %d", b.ViewBytes(), first)
+	}
+	b.Reset()
+	if n := b.ViewBytes(); n != 0 {
+		t.Errorf("%d bytes after Reset", n)
+	}
+}
+
 func TestBatchAllocates(t *testing.T) {
 	txs := writerstest.New(7).Take(5000)
 	b := cardlake.NewBatch()

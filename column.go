@@ -201,7 +201,8 @@ func (c *words) code(s string) (code int32, grown int) {
 	}
 	c.data = append(c.data, s...)
 	c.ends = append(c.ends, int32(len(c.data)))
-	c.last = c.index.add(hash)
+	c.last = int32(c.index.entries)
+	c.index.add(hash, c.last)
 	return c.last, len(s)
 }
 

@@ -44,9 +44,9 @@ func fold(a, b uint64) uint64 {
 // bytesOf returns s's memory as bytes, which nobody may write.
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
-// index finds numbered entries by the hash of what they are about: a table of open
+// index finds entries, which are numbers, by the hash of what they are about: a table of open
 // addressing, a power of two long and at most half full. A slot is 32 bits of the hash and
-// the entry's number plus 1; 0 is free.
+// the entry plus 1; 0 is free.
 type index struct {
 	slots   []uint64
 	entries int
@@ -75,8 +75,8 @@ func (x *index) from(hash, at uint32) (entry int32, then uint32) {
 
 const minSlots = 16
 
-// add returns the number of a new entry with the hash.
-func (x *index) add(hash uint32) int32 {
+// add adds an entry with the hash.
+func (x *index) add(hash uint32, entry int32) {
 	if 2*(x.entries+1) > len(x.slots) {
 		old := x.slots
 		x.slots = make([]uint64, max(minSlots, 2*len(old)))
@@ -87,8 +87,7 @@ func (x *index) add(hash uint32) int32 {
 		}
 	}
 	x.entries++
-	x.put(uint64(hash)<<32 | uint64(x.entries))
-	return int32(x.entries - 1)
+	x.put(uint64(hash)<<32 | uint64(uint32(entry)+1))
 }
 
 func (x *index) put(slot uint64) {
@@ -100,7 +99,14 @@ func (x *index) put(slot uint64) {
 	x.slots[at] = slot
 }
 
+// maxSpare is how many times as many slots as it used a table may have to be kept: clearing
+// more would cost more than growing anew.
+const maxSpare = 64
+
 func (x *index) reset() {
+	if len(x.slots) > maxSpare*(x.entries+minSlots) {
+		x.slots = nil
+	}
 	clear(x.slots)
 	x.entries = 0
 }

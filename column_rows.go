@@ -67,8 +67,14 @@ func (r *rows) next(t int64) int {
 // minRoom is small because a window may have a batch for each of very many days.
 const minRoom = 32
 
-func (r *rows) grow() {
-	r.room = max(minRoom, 2*r.room)
+func (r *rows) grow() { r.reserve(max(minRoom, 2*r.room)) }
+
+// reserve makes room for n rows, those that are there included.
+func (r *rows) reserve(n int) {
+	if n <= r.room {
+		return
+	}
+	r.room = max(n, 2*r.room)
 	for _, c := range r.columns {
 		c.grow(r.n, r.room)
 	}
@@ -87,6 +93,9 @@ func (r *rows) Len() int { return r.n }
 
 // Bytes returns about how much memory the rows take.
 func (r *rows) Bytes() int64 { return int64(r.n*r.width) + r.text }
+
+// ViewBytes returns 0: a view's columns are the rows'.
+func (r *rows) ViewBytes() int64 { return 0 }
 
 // TimeRange returns the least and the greatest value of the table's time column, in
 // microseconds since the epoch; zeros if there is no row.

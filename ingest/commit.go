@@ -17,7 +17,9 @@ func (w *Worker) close(ctx context.Context) error {
 	if o == nil {
 		return nil
 	}
+	w.rows.Lock() // Tail looks at it while the window is open
 	o.to = w.next()
+	w.rows.Unlock()
 	if err := w.pipe.push(ctx, o); err != nil {
 		return err
 	}
@@ -43,10 +45,11 @@ func (w *Worker) drain(ctx context.Context) error {
 // spill writes the smallest batches of the open window, trying until it succeeds. It reports
 // whether ctx is still going on.
 func (w *Worker) spill(ctx context.Context) bool {
-	w.rows.Lock()
-	defer w.rows.Unlock()
 	for attempt := 0; ; attempt++ {
 		err := w.open.rows.Spill(ctx, w.open.from, w.next())
+		w.rows.Lock()
+		w.open.rows.LetGo()
+		w.rows.Unlock()
 		if err == nil {
 			return true
 		}

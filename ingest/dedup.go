@@ -37,6 +37,20 @@ func (w *dedup) add(id cardlake.EventID, eventTime int64) bool {
 	return true
 }
 
+// touch brings into the processor's caches what add of the id will look at. The sets are far
+// larger than the caches, and the memory answers several questions at once: touching many ids
+// before adding them takes a fraction of the time. What it returns is of no use, but to keep
+// the compiler from leaving it out.
+func (w *dedup) touch(id cardlake.EventID) (b byte) {
+	if len(w.old.slots) > 0 {
+		b += w.old.slots[w.old.first(id)][0]
+	}
+	if len(w.young.slots) > 0 {
+		b += w.young.slots[w.young.first(id)][0]
+	}
+	return b
+}
+
 func (w *dedup) reset() {
 	w.young.reset()
 	w.old.reset()
@@ -55,10 +69,15 @@ type idSet struct {
 
 const minSlots = 1 << 10
 
+// first returns the index at which the search for the id begins.
+func (s *idSet) first(id cardlake.EventID) int {
+	return int(binary.LittleEndian.Uint64(id[8:])>>8) & (len(s.slots) - 1) // byte 8 has the fixed variant bits
+}
+
 // slot returns the index of the id, or of the free slot where it belongs.
 func (s *idSet) slot(id cardlake.EventID) int {
 	mask := len(s.slots) - 1
-	i := int(binary.LittleEndian.Uint64(id[8:])>>8) & mask // byte 8 has the fixed variant bits
+	i := s.first(id)
 	for s.slots[i] != (cardlake.EventID{}) && s.slots[i] != id {
 		i = (i + 1) & mask
 	}

@@ -2,6 +2,8 @@ package ingest_test
 
 import (
 	"context"
+	"errors"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/ingest"
+	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/writers"
 	"github.com/cardlake/cardlake/writers/objects"
 	"github.com/cardlake/cardlake/writers/parquet"
@@ -193,6 +196,93 @@ func TestTailOfSpilledWindow(t *testing.T) {
 	if at, rows := l.snapshot(); at[place(0)].Next != 60 || len(rows) != 60 {
 		t.Errorf("%d rows at %v", len(rows), at)
 	}
+}
+
+// TestReadersWaitForNoStore: while rows are spilled to a store that is away, and while a record
+// that breaks a rule is sealed by a key service that is, Status and Tail answer.
+func TestReadersWaitForNoStore(t *testing.T) {
+	for name, tc := range map[string]struct {
+		away  func(l *lake, isAway func() bool) keys.Provider
+		event func(l *lake, i int) []byte
+	}{
+		"store": {
+			func(l *lake, isAway func() bool) keys.Provider {
+				l.store.fail = func(int) error {
+					if isAway() {
+						return errors.New("the store is away")
+					}
+					return nil
+				}
+				return l.keys
+			},
+			func(l *lake, i int) []byte { return l.event(i * 86400) }, // a day each
+		},
+		"key service": {
+			func(l *lake, isAway func() bool) keys.Provider { return sealless{l.keys, isAway} },
+			func(l *lake, i int) []byte { return l.eventOf(i, math.MaxInt64) }, // fits no column
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLake(t, 1)
+			away, failed := true, make(chan struct{})
+			var mu sync.Mutex
+			var once sync.Once
+			deps := l.deps(tc.away(l, func() bool {
+				mu.Lock()
+				defer mu.Unlock()
+				if away {
+					once.Do(func() { close(failed) })
+				}
+				return away
+			}))
+			for i := range 20 {
+				l.stream.append(0, tc.event(l, i))
+			}
+			deps.Writer = writers.New(l.store, l.tenants, writers.Config{OpenFiles: 8})
+			w := ingest.New(deps, ingest.Config{WindowAge: time.Millisecond, Grace: 10 * time.Second, Now: time.Now})
+			l.runUntil(w, func() bool {
+				select {
+				case <-failed:
+				default:
+					return false
+				}
+				answered := make(chan error, 1)
+				go func() {
+					w.Status()
+					tail, err := w.Tail(nil)
+					if err == nil {
+						tail.Release()
+					}
+					answered <- err
+				}()
+				select {
+				case err := <-answered:
+					if err != nil {
+						t.Error(err)
+					}
+				case <-time.After(10 * time.Second):
+					t.Error("Status and Tail wait for the " + name)
+				}
+				mu.Lock()
+				away = false
+				mu.Unlock()
+				return l.caughtUp()
+			})
+		})
+	}
+}
+
+// sealless is a key service that sometimes gives no new data keys.
+type sealless struct {
+	keys.Provider
+	isAway func() bool
+}
+
+func (s sealless) NewDataKey(ctx context.Context, scope keys.Scope) (keys.Key, []byte, error) {
+	if s.isAway() {
+		return keys.Key{}, nil, errors.New("the key service is away")
+	}
+	return s.Provider.NewDataKey(ctx, scope)
 }
 
 // TestTailOutlivesItsWindow: rows that a reader holds stay as they are while the worker goes

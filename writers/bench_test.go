@@ -3,10 +3,7 @@ package writers_test
 import (
 	"bytes"
 	"fmt"
-	"runtime"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -18,6 +15,7 @@ import (
 	pqgo "github.com/parquet-go/parquet-go"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/internal/bench/meter"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/writers"
 	"github.com/cardlake/cardlake/writers/writerstest"
@@ -34,7 +32,7 @@ func BenchmarkWriter(b *testing.B) {
 			s, txs := newStore(b), writerstest.New(1).Take(rows)
 			writer := writers.New(s, tenants, writers.Config{Parallel: 1})
 			offset := int64(0)
-			measure(b, rows, func() int64 {
+			meter.Loop(b, rows, func() int64 {
 				w := writer.Open()
 				defer w.Release()
 				add(b, w, txs...)
@@ -104,7 +102,7 @@ func BenchmarkReferenceParquetGo(b *testing.B) {
 func measureReference(b *testing.B, encode func() []byte) {
 	s := newStore(b)
 	n := 0
-	measure(b, benchRows, func() int64 {
+	meter.Loop(b, benchRows, func() int64 {
 		n++
 		body := encode()
 		if err := s.Put(b.Context(), fmt.Sprintf("data/%d.parquet", n), keys.OwnerOf(tenants["acme"]), body); err != nil {
@@ -112,34 +110,6 @@ func measureReference(b *testing.B, encode func() []byte) {
 		}
 		return int64(len(body))
 	})
-}
-
-// measure runs op, which writes rows rows and returns the file's size, and reports rates.
-func measure(b *testing.B, rows int, op func() int64) {
-	op() // grow what is reused
-	var size, done int64
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	cpu := cpuTime(b)
-	for b.Loop() {
-		size += op()
-		done += int64(rows)
-	}
-	cpu = cpuTime(b) - cpu
-	runtime.ReadMemStats(&after)
-	b.ReportMetric(float64(done)/cpu.Seconds(), "rows/cpu-s")
-	b.ReportMetric(float64(done)/b.Elapsed().Seconds(), "rows/s")
-	b.ReportMetric(float64(size)/float64(done), "bytes/row")
-	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(done), "allocs/row")
-}
-
-// cpuTime is the process's time on a CPU, user and system.
-func cpuTime(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func appendToBuilder(builder *array.RecordBuilder, tx *cardlake.Transaction) {

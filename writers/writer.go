@@ -3,6 +3,8 @@ package writers
 import (
 	"fmt"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/keys"
@@ -35,7 +37,7 @@ type Writer struct {
 
 // New returns a writer.
 func New(store objects.Store, tenants Tenants, cfg Config) *Writer {
-	return &Writer{newFactory(cardlake.Transactions, store, cardlake.NewBatch, cfg), tenants}
+	return &Writer{newFactory(cardlake.Transactions, store, cfg, cardlake.NewBatch, (*cardlake.Batch).RecordIn), tenants}
 }
 
 // Open returns a window without rows.
@@ -75,7 +77,8 @@ type Rejected struct {
 
 // NewRejected returns a writer.
 func NewRejected(store objects.Store, cfg Config) *Rejected {
-	return &Rejected{newFactory(cardlake.Rejected, store, cardlake.NewRejectedBatch, cfg)}
+	return &Rejected{newFactory(cardlake.Rejected, store, cfg, cardlake.NewRejectedBatch,
+		func(b *cardlake.RejectedBatch, _ *cardlake.Columns) (arrow.RecordBatch, error) { return b.Record() })}
 }
 
 // Open returns a window without rows.
@@ -108,7 +111,8 @@ type Totals struct {
 
 // NewTotals returns a writer.
 func NewTotals(store objects.Store, tenants Tenants, cfg Config) *Totals {
-	return &Totals{newFactory(cardlake.ControlTotals, store, cardlake.NewTotalsBatch, cfg), tenants}
+	return &Totals{newFactory(cardlake.ControlTotals, store, cfg, cardlake.NewTotalsBatch,
+		func(b *cardlake.TotalsBatch, _ *cardlake.Columns) (arrow.RecordBatch, error) { return b.Record() }), tenants}
 }
 
 // Open returns a window without rows.

@@ -241,6 +241,22 @@ func TestAddCopiesTenant(t *testing.T) {
 	}
 }
 
+// Nor does a tenant found again by a name in such memory get the next tenant's rows.
+func TestAddForgetsTenantsMemory(t *testing.T) {
+	s := newStore(t)
+	w := writers.New(s, tenants, writers.Config{}).Open()
+	memory, tx := []byte("acme"), writerstest.Bare()
+	tx.Tenant = cardlake.Tenant(unsafe.String(&memory[0], 4))
+	for _, name := range []string{"acme", "bolt", "acme", "bolt"} {
+		copy(memory, name)
+		add(t, w, tx)
+	}
+	files, err := w.Flush(t.Context(), at(0), at(4))
+	if err != nil || len(files) != 2 || files[0].Rows != 2 || files[1].Rows != 2 {
+		t.Errorf("files %v, %v", files, err)
+	}
+}
+
 // The rows of a released window are in no later one, although its memory is.
 func TestRelease(t *testing.T) {
 	s, txs := newStore(t), mixed(60)
@@ -270,7 +286,9 @@ func TestSpill(t *testing.T) {
 			add(t, w, tx)
 			for w.Crowded() {
 				before := w.Bytes()
-				if err := w.Spill(t.Context(), at(0), at(int64(i+1))); err != nil && !errors.Is(err, errFault) {
+				err := w.Spill(t.Context(), at(0), at(int64(i+1)))
+				w.LetGo()
+				if err != nil && !errors.Is(err, errFault) {
 					t.Fatal(err)
 				} else if err == nil && w.Bytes() >= before {
 					t.Errorf("%d bytes before Spill, %d after", before, w.Bytes())
@@ -287,6 +305,34 @@ func TestSpill(t *testing.T) {
 		if !slices.Equal(allEvents(t, s, files), wanted(txs)) {
 			t.Error("the files do not hold the rows that were added, each once")
 		}
+	}
+}
+
+// A reader's view of rows that are spilled stays as it is while their memory could be used again.
+func TestViewOutlivesSpill(t *testing.T) {
+	w := writers.New(newStore(t), tenants, writers.Config{}).Open()
+	txs := mixed(60)
+	add(t, w, txs[:30]...)
+	views, ok := w.Views()
+	if !ok {
+		t.Fatal("no views")
+	}
+	text := func() (out []string) {
+		for _, v := range views {
+			out = append(out, v.Column(0).String())
+		}
+		return out
+	}
+	before := text()
+	for range 20 {
+		if err := w.Spill(t.Context(), at(0), at(30)); err != nil {
+			t.Fatal(err)
+		}
+		w.LetGo()
+	}
+	add(t, w, txs[30:]...)
+	if !slices.Equal(text(), before) {
+		t.Error("the views changed")
 	}
 }
 

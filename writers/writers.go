@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"golang.org/x/sync/errgroup"
@@ -46,8 +47,9 @@ type batch interface {
 	Len() int
 	Bytes() int64
 	TimeRange() (min, max int64)
-	Record() (arrow.RecordBatch, error)
 	View() arrow.RecordBatch
+	// ViewBytes is about what the columns of View take beside Bytes.
+	ViewBytes() int64
 	Reset()
 }
 
@@ -61,9 +63,44 @@ type factory[B batch] struct {
 	table    *cardlake.Table
 	store    objects.Store
 	cfg      Config
-	encoders sync.Pool // *parquet.Encoder
 	newBatch func() B
 	batches  stock[B]
+	// record makes the record of a batch, in the columns if its table's batches can share them.
+	record func(B, *cardlake.Columns) (arrow.RecordBatch, error)
+	makers makers
+}
+
+// maker is what a file is made with.
+type maker struct {
+	columns *cardlake.Columns
+	encoder *parquet.Encoder
+}
+
+// makers keeps those that are not in use, with the memory they have grown to, as many as files
+// are made at once. A sync.Pool would lose them at every collection.
+type makers struct {
+	mu   sync.Mutex
+	idle []maker
+	keep int
+}
+
+// take returns an idle maker, and false if there is none.
+func (m *makers) take() (idle maker, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := len(m.idle); n > 0 {
+		idle, m.idle = m.idle[n-1], m.idle[:n-1]
+		return idle, true
+	}
+	return maker{}, false
+}
+
+func (m *makers) put(done maker) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.idle) < m.keep {
+		m.idle = append(m.idle, done)
+	}
 }
 
 // stock keeps empty batches with the memory they have grown to: growing anew for each window
@@ -106,7 +143,8 @@ func (s *stock[B]) put(b B, bytes int64) {
 	}
 }
 
-func newFactory[B batch](table *cardlake.Table, store objects.Store, newBatch func() B, cfg Config) *factory[B] {
+func newFactory[B batch](table *cardlake.Table, store objects.Store, cfg Config,
+	newBatch func() B, record func(B, *cardlake.Columns) (arrow.RecordBatch, error)) *factory[B] {
 	if cfg.Parallel <= 0 {
 		cfg.Parallel = runtime.GOMAXPROCS(0)
 	}
@@ -115,21 +153,20 @@ func newFactory[B batch](table *cardlake.Table, store objects.Store, newBatch fu
 	}
 	return &factory[B]{
 		table: table, store: store, cfg: cfg,
-		encoders: sync.Pool{New: func() any { return parquet.NewEncoder(table, cfg.Parquet) }},
-		newBatch: newBatch,
+		newBatch: newBatch, record: record, makers: makers{keep: cfg.Parallel},
 	}
 }
 
 // window is the open batches of one table, by partition. Rows are added by one goroutine;
-// Views may be called by another, and while Flush runs.
+// Views may be called by another, and while Flush or Spill runs.
 type window[B batch] struct {
 	*factory[B]
 	open    map[partition]*openFile[B]
-	last    *openFile[B] // that took the newest row
-	lastKey partition
+	last    *openFile[B]        // that took the newest row
 	spilled []cardlake.DataFile // written before the window closes
 	rows    int
 	bytes   int64
+	viewed  atomic.Int64 // bytes of the columns of views
 }
 
 type partition struct {
@@ -139,11 +176,14 @@ type partition struct {
 
 // openFile is a batch that will be one object.
 type openFile[B batch] struct {
+	partition
 	batch  B
 	owner  keys.Owner
 	folder string
 	// mu keeps Record and View apart, which both look at the whole batch.
 	mu sync.Mutex
+	// isViewed says that somebody may still be reading a view.
+	isViewed bool
 	// written is the object that an earlier Flush made of the rows, nameless if there is none.
 	written cardlake.DataFile
 }
@@ -155,20 +195,20 @@ func newWindow[B batch](f *factory[B]) window[B] {
 // Rows returns the number of rows that were added.
 func (w *window[B]) Rows() int { return w.rows }
 
-// Bytes returns about how much memory they take.
-func (w *window[B]) Bytes() int64 { return w.bytes }
+// Bytes returns about how much memory they take, the columns of Views included.
+func (w *window[B]) Bytes() int64 { return w.bytes + w.viewed.Load() }
 
 // place says where the object of a new batch goes.
 type place func() (owner keys.Owner, folder string, err error)
 
 // file returns the partition's open batch, and nil if there is none.
 func (w *window[B]) file(p partition) *openFile[B] {
-	if w.last != nil && w.lastKey == p {
+	if w.last != nil && w.last.partition == p {
 		return w.last
 	}
 	f := w.open[p]
 	if f != nil {
-		w.last, w.lastKey = f, p
+		w.last = f
 	}
 	return f
 }
@@ -198,8 +238,7 @@ func (w *window[B]) add(p partition, place place, appendTo func(B) error) error 
 	if isNew {
 		// The tenant's name may lie in memory that is reused.
 		p.tenant = cardlake.Tenant(strings.Clone(string(p.tenant)))
-		w.open[p] = f
-		w.last, w.lastKey = f, p
+		f.partition, w.open[p], w.last = p, f, f
 		w.bytes += openBytes
 	}
 	w.bytes += f.batch.Bytes() - before
@@ -212,9 +251,9 @@ func (w *window[B]) add(p partition, place place, appendTo func(B) error) error 
 // Config.OpenFiles: time to Spill.
 func (w *window[B]) Crowded() bool { return len(w.open) > w.cfg.OpenFiles }
 
-// Spill writes the quarter of the open batches that have the fewest rows and frees their
-// memory; Flush returns their objects with its own. The window's rows so far lie between the
-// positions from and to. After an error what was not written is still there.
+// Spill writes the quarter of the open batches that have the fewest rows; Flush returns their
+// objects with its own. The window's rows so far lie between the positions from and to. The
+// rows stay in memory until LetGo. After an error Spill can be called again.
 func (w *window[B]) Spill(ctx context.Context, from, to cardlake.Positions) error {
 	parts := make([]partition, 0, len(w.open))
 	for p := range w.open {
@@ -223,20 +262,25 @@ func (w *window[B]) Spill(ctx context.Context, from, to cardlake.Positions) erro
 	slices.SortFunc(parts, func(a, b partition) int {
 		return cmp.Or(cmp.Compare(w.open[a].batch.Len(), w.open[b].batch.Len()), a.compare(b))
 	})
-	parts = parts[:(len(parts)+3)/4]
-	err := w.write(ctx, parts, from, to)
-	for _, p := range parts {
-		f := w.open[p]
+	return w.write(ctx, parts[:(len(parts)+3)/4], from, to)
+}
+
+// LetGo frees the memory of the rows that Spill has written, also if it returned an error. It
+// writes nothing, so that a lock that keeps Views out is held for an instant only.
+func (w *window[B]) LetGo() {
+	for p, f := range w.open {
 		if f.written.Name == "" {
 			continue
 		}
 		w.spilled = append(w.spilled, f.written)
 		w.bytes -= openBytes + f.batch.Bytes()
-		w.free(f)
+		w.viewed.Add(-f.batch.ViewBytes())
+		if !f.isViewed { // else the views share the batch's memory
+			w.free(f)
+		}
 		delete(w.open, p)
 	}
 	w.last = nil
-	return err
 }
 
 // Flush writes an object for each partition that has rows and returns them, in order of
@@ -300,15 +344,18 @@ func (w *window[B]) write(ctx context.Context, parts []partition, from, to cardl
 // put encodes the batch and puts it under the first name that is free. A name that is taken
 // belongs to an attempt whose outcome nobody knows any more: it is left alone.
 func (w *window[B]) put(ctx context.Context, p partition, f *openFile[B], positions string) (cardlake.DataFile, error) {
+	m, ok := w.makers.take()
+	if !ok {
+		m = maker{cardlake.NewColumns(), parquet.NewEncoder(w.table, w.cfg.Parquet)}
+	}
+	defer w.makers.put(m)
 	f.mu.Lock()
-	record, err := f.batch.Record()
+	record, err := w.record(f.batch, m.columns)
 	f.mu.Unlock()
 	if err != nil {
 		return cardlake.DataFile{}, err
 	}
-	encoder := w.encoders.Get().(*parquet.Encoder)
-	defer w.encoders.Put(encoder)
-	body, splits, err := encoder.Encode(record)
+	body, splits, err := m.encoder.Encode(record)
 	if err != nil {
 		return cardlake.DataFile{}, err
 	}
@@ -325,7 +372,7 @@ func (w *window[B]) put(ctx context.Context, p partition, f *openFile[B], positi
 
 // Views returns the rows in memory, a record for each tenant and day, and false if some were
 // written already and let go: then it has none. It must not run at the same time as Add or
-// Spill; the records may be read while rows are added and while Flush runs, until Release.
+// LetGo; the records may be read while rows are added, written and let go, until Release.
 func (w *window[B]) Views() ([]arrow.RecordBatch, bool) {
 	if len(w.spilled) > 0 {
 		return nil, false
@@ -333,8 +380,11 @@ func (w *window[B]) Views() ([]arrow.RecordBatch, bool) {
 	views := make([]arrow.RecordBatch, 0, len(w.open))
 	for _, f := range w.open {
 		f.mu.Lock()
+		before := f.batch.ViewBytes()
 		views = append(views, f.batch.View())
+		w.viewed.Add(f.batch.ViewBytes() - before)
 		f.mu.Unlock()
+		f.isViewed = true
 	}
 	return views, true
 }
@@ -346,10 +396,11 @@ func (w *window[B]) Release() {
 	}
 	w.open, w.last, w.spilled = nil, nil, nil
 	w.rows, w.bytes = 0, 0
+	w.viewed.Store(0)
 }
 
 func (w *window[B]) free(f *openFile[B]) {
-	bytes := f.batch.Bytes()
+	bytes := f.batch.Bytes() + f.batch.ViewBytes()
 	f.batch.Reset()
 	w.batches.put(f.batch, bytes)
 }

@@ -32,7 +32,9 @@ func (e *Engine) fetchTail(ctx context.Context, read *queries.Snapshot) (files [
 	}
 	if err != nil {
 		read.TailError = err
-		read.Lacking = sorted(read.Positions)
+		lacking := shown // which the snapshot may not know yet
+		maps.Copy(lacking, read.Positions)
+		read.Lacking = sorted(lacking)
 		return nil, nil
 	}
 	defer tail.Release()
@@ -56,18 +58,21 @@ func (e *Engine) fetchTail(ctx context.Context, read *queries.Snapshot) (files [
 		}
 	}
 	read.Positions = read.Positions.Merge(tail.To)
-	// A worker that has taken a partition over may have got less far than its predecessor.
+	// A worker that has taken a partition over may have got less far than its predecessor, or
+	// nobody has taken over one that has no commit yet.
+	for p, at := range shown {
+		if read.Positions[p].Next < at.Next {
+			lacking[p] = at
+		}
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for p, at := range read.Positions {
-		if at.Next < shown[p].Next {
-			lacking[p] = at
-		}
 		if at.Next > e.shown[p].Next {
 			e.shown[p] = at
 		}
 	}
-	read.ReadAt, read.Lacking = asked, sorted(lacking)
+	read.ReadAt, read.Lacking, read.Unanswered = asked, sorted(lacking), tail.Unanswered
 	return files, nil
 }
 

@@ -142,6 +142,46 @@ func TestTailBehindAnEarlierAnswer(t *testing.T) {
 	}
 }
 
+// A partition that was answered but has no commit yet is lacking as soon as its worker is away,
+// and so are those that only a worker without an answer may know.
+func TestTailOfAPartitionWithoutCommit(t *testing.T) {
+	lake := queriestest.NewLake()
+	from := cardlake.Positions{partition(0): {Next: 100}}
+	away := errors.New("worker is away")
+	both := queries.TailRows{
+		To:      cardlake.Positions{partition(0): {Next: 100}, partition(1): {Next: 5}},
+		Records: []arrow.RecordBatch{rowsOf(t, "zulu", 1, 0, 5)},
+	}
+	one := queries.TailRows{To: cardlake.Positions{partition(0): {Next: 100}}, Unanswered: away}
+	all := []cardlake.StreamPartition{partition(0), partition(1)}
+	var next queries.TailRows
+	var fails error
+	tail := tailFunc(func(context.Context, cardlake.Positions) (queries.TailRows, error) { return next, fails })
+	engine := embedded.New(at{lake, from}, lake, embedded.Config{Tail: tail})
+	for _, c := range []struct {
+		name    string
+		rows    queries.TailRows
+		err     error
+		count   int64
+		lacking []cardlake.StreamPartition
+		isNow   bool
+	}{
+		{"unknown partition of a worker that is away", one, nil, 0, nil, false},
+		{"all answer", both, nil, 5, nil, true},
+		{"its worker is away", one, nil, 0, all[1:], false},
+		{"its worker is gone", queries.TailRows{To: one.To}, nil, 0, all[1:], false},
+		{"nobody answers", queries.TailRows{}, away, 0, all, false},
+		{"all answer again", both, nil, 5, nil, true},
+	} {
+		next, fails = c.rows, c.err
+		rows, s := ask(t, engine, "SELECT count(*) FROM cards.transactions")
+		isNow := !s.ReadAt.IsZero() && s.AsOf().Equal(s.ReadAt)
+		if rows[0][0] != c.count || !slices.Equal(s.Lacking, c.lacking) || isNow != c.isNow || s.Unanswered != c.rows.Unanswered {
+			t.Errorf("%s: %v rows, lacking %v, unanswered %v, as of %v, read at %v", c.name, rows[0][0], s.Lacking, s.Unanswered, s.AsOf(), s.ReadAt)
+		}
+	}
+}
+
 // A worker that fails or does not answer makes the answer older, and the answer says so.
 func TestTailOutOfReach(t *testing.T) {
 	from := cardlake.Positions{partition(0): {Next: 100}}
@@ -199,6 +239,9 @@ func TestTailsOfSeveralWorkers(t *testing.T) {
 		if n != 1 || p.Offset >= got.To[p.StreamPartition].Next {
 			t.Errorf("%s is there %d times, the tail ends at %v", p, n, got.To)
 		}
+	}
+	if got.Unanswered == nil {
+		t.Error("a worker was away, and that is not told")
 	}
 	if len(seen) != 25 || len(got.To) != 3 || got.To[partition(1)].Next != 12 {
 		t.Errorf("%d rows up to %v", len(seen), got.To)

@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"runtime"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -17,6 +14,7 @@ import (
 	pqgo "github.com/parquet-go/parquet-go"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/internal/bench/meter"
 	"github.com/cardlake/cardlake/writers/parquet"
 	"github.com/cardlake/cardlake/writers/writerstest"
 )
@@ -51,12 +49,12 @@ func benchmarkEncode(b *testing.B, cfg parquet.Config) {
 		b.Run(fmt.Sprint(rows), func(b *testing.B) {
 			rec := benchRecord(b, rows)
 			e := parquet.NewEncoder(cardlake.Transactions, cfg)
-			measure(b, rows, func() int {
+			meter.Loop(b, rows, func() int64 {
 				body, _, err := e.Encode(rec)
 				if err != nil {
 					b.Fatal(err)
 				}
-				return len(body)
+				return int64(len(body))
 			})
 		})
 	}
@@ -69,7 +67,7 @@ func BenchmarkReferencePqarrow(b *testing.B) {
 			rec := benchRecord(b, rows)
 			props := pq.NewWriterProperties(pq.WithCompression(compress.Codecs.Zstd), pq.WithCompressionLevel(1), pq.WithStoreDecimalAsInteger(true))
 			var out bytes.Buffer
-			measure(b, rows, func() int {
+			meter.Loop(b, rows, func() int64 {
 				out.Reset()
 				w, err := pqarrow.NewFileWriter(rec.Schema(), &out, props, pqarrow.DefaultWriterProps())
 				if err != nil {
@@ -81,7 +79,7 @@ func BenchmarkReferencePqarrow(b *testing.B) {
 				if err := w.Close(); err != nil {
 					b.Fatal(err)
 				}
-				return out.Len()
+				return int64(out.Len())
 			})
 		})
 	}
@@ -137,7 +135,7 @@ func BenchmarkReferenceParquetGo(b *testing.B) {
 			}
 			var out bytes.Buffer
 			w := pqgo.NewWriter(&out, schema, pqgo.Compression(&pqgo.Zstd))
-			measure(b, rows, func() int {
+			meter.Loop(b, rows, func() int64 {
 				out.Reset()
 				w.Reset(&out)
 				if _, err := w.WriteRows(values); err != nil {
@@ -146,36 +144,8 @@ func BenchmarkReferenceParquetGo(b *testing.B) {
 				if err := w.Close(); err != nil {
 					b.Fatal(err)
 				}
-				return out.Len()
+				return int64(out.Len())
 			})
 		})
 	}
-}
-
-// measure runs op, which writes rows rows and returns the file's size, and reports rates.
-func measure(b *testing.B, rows int, op func() int) {
-	op() // grow what is reused
-	size, done := 0, 0
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	cpu := cpuTime(b)
-	for b.Loop() {
-		size += op()
-		done += rows
-	}
-	cpu = cpuTime(b) - cpu
-	runtime.ReadMemStats(&after)
-	b.ReportMetric(float64(done)/cpu.Seconds(), "rows/cpu-s")
-	b.ReportMetric(float64(cpu.Nanoseconds())/float64(done), "cpu-ns/row")
-	b.ReportMetric(float64(size)/float64(done), "bytes/row")
-	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(done), "allocs/row")
-}
-
-// cpuTime is the process's time on a CPU, user and system.
-func cpuTime(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
