@@ -82,17 +82,32 @@ func newLake(t *testing.T, partitions int) *lake {
 // event is the n-th test event: its id, time and card depend on n only.
 func (l *lake) event(n int) []byte {
 	l.t.Helper()
+	return l.eventOf(n, int64(n))
+}
+
+// eventOf is the n-th test event, of an amount in minor units.
+func (l *lake) eventOf(n int, amount int64) []byte {
+	l.t.Helper()
+	return l.encode(l.message(n, amount))
+}
+
+func (l *lake) message(n int, amount int64) *card.Message {
+	l.t.Helper()
 	pan, err := card.ParsePAN(fmt.Sprintf("%015d", 411111100000000+n%7) + "0")
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	id := eventID(n)
-	m := &card.Message{PAN: pan, Transaction: cardlake.Transaction{
+	return &card.Message{PAN: pan, Transaction: cardlake.Transaction{
 		EventID: id, TransactionID: id, EventType: cardlake.Authorization, Tenant: testTenant,
 		Program: "aurora-visa", Region: "local", EventTime: now.Add(time.Duration(n) * time.Second).UnixMicro(),
-		Network: cardlake.Visa, Amount: cardlake.Money{Minor: int64(n), Currency: "MXN"},
+		Network: cardlake.Visa, Amount: cardlake.Money{Minor: amount, Currency: "MXN"},
 		Channel: cardlake.POS, EntryMode: "chip", ResponseCode: "00", Approved: true, MTI: "0100",
 	}}
+}
+
+func (l *lake) encode(m *card.Message) []byte {
+	l.t.Helper()
 	owner := keys.Owner("")
 	if r, err := l.tenants.Lookup(testTenant); err == nil {
 		owner = keys.OwnerOf(r.StorageID)

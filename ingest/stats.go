@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -23,6 +24,9 @@ type Stats struct {
 	PutErrors    int64
 	PollErrors   int64
 	KeyRetries   int64
+	PinRetries   int64 // chunks whose cards the vault did not pin
+
+	Removals []Removal // of card numbers in free texts, by tenant and field
 
 	LastCommit time.Time // zero before the first
 	Watermark  time.Time // newest event time that is committed; zero before the first
@@ -36,10 +40,13 @@ var reasons = [...]string{"undecodable", "unknown_schema", "unknown_tenant", "un
 func Reasons() []string { return reasons[:] }
 
 type stats struct {
-	records, rows, totals, duplicates, late, outOfOrder                              atomic.Int64
-	commits, conflicts, unknown                                                      atomic.Int64
-	appendErrors, putErrors, pollErrors, keyRetries, lastCommit, watermark, lastPoll atomic.Int64
-	rejected                                                                         [len(reasons)]atomic.Int64
+	records, rows, totals, duplicates, late, outOfOrder                                          atomic.Int64
+	commits, conflicts, unknown                                                                  atomic.Int64
+	appendErrors, putErrors, pollErrors, keyRetries, pinRetries, lastCommit, watermark, lastPoll atomic.Int64
+	rejected                                                                                     [len(reasons)]atomic.Int64
+
+	removedLock sync.Mutex
+	removed     map[removedFrom]*Removal
 }
 
 func (s *stats) reject(reason string) {
@@ -58,7 +65,8 @@ func (w *Worker) Stats() Stats {
 		Late: s.late.Load(), OutOfOrder: s.outOfOrder.Load(), Rejected: map[string]int64{},
 		Commits: s.commits.Load(), Conflicts: s.conflicts.Load(), Unknown: s.unknown.Load(),
 		AppendErrors: s.appendErrors.Load(), PutErrors: s.putErrors.Load(),
-		PollErrors: s.pollErrors.Load(), KeyRetries: s.keyRetries.Load(),
+		PollErrors: s.pollErrors.Load(), KeyRetries: s.keyRetries.Load(), PinRetries: s.pinRetries.Load(),
+		Removals: s.removals(),
 	}
 	if t := s.lastCommit.Load(); t != 0 {
 		out.LastCommit = time.UnixMicro(t)

@@ -27,6 +27,7 @@ type taken struct {
 	tenant  int // a number of the Poll's tenants
 	row     cardlake.Row
 	names   [64]byte // the memory of the row's token, bin and last4
+	place   int      // among the cards that the vault is to pin; -1 if the row has its token
 	isNew   bool     // the row was added: its event was not there already
 	total   cardlake.ControlTotal
 	reason  string // why it is rejected
@@ -61,7 +62,7 @@ func (w *Worker) takeAll(ctx context.Context, records []Record) int {
 				return done
 			}
 		}
-		if !w.add(ctx, chunk, now) {
+		if !w.pin(ctx, chunk) || !w.add(ctx, chunk, now) {
 			return done
 		}
 		done += n
@@ -101,6 +102,33 @@ func (w *Worker) prepare(ctx context.Context, r *Record, t *taken, now time.Time
 			return false
 		}
 	}
+}
+
+// pin gives rows of cards that were not known the tokens that the vault has for them, in one
+// call for each tenant, as long as it takes while the vault is away: no row is added before its
+// token is pinned. It reports whether ctx is still going on.
+func (w *Worker) pin(ctx context.Context, records []Record) bool {
+	tokens, err := w.tokenizer.Settle(ctx)
+	for attempt := 0; err != nil; attempt++ {
+		w.stats.pinRetries.Add(1)
+		w.Log.Error("pin cards", "error", err)
+		if !sleep(ctx, backoff(attempt)) {
+			return false
+		}
+		tokens, err = w.tokenizer.Settle(ctx)
+	}
+	for i := range records {
+		t := &w.chunk[i]
+		if t.verdict != asRow || t.place < 0 {
+			continue
+		}
+		if token := tokens[t.place]; token.IsZero() {
+			t.verdict, t.reason, t.cause = asRejected, "unopenable", fmt.Errorf("pin card: %w", keys.ErrNoKey)
+		} else {
+			t.keepToken(token)
+		}
+	}
+	return true
 }
 
 // isNext reports whether the record is to be taken: it is not when its partition was given
@@ -175,8 +203,14 @@ func (w *Worker) judge(ctx context.Context, r *Record, t *taken, now time.Time) 
 	if err := w.decoder.OpenRow(ctx, tenant.owner, row, sealed, &w.pan); err != nil {
 		return err
 	}
-	tenant.minter.ApplyRow(row, w.pan)
-	w.pan.Clear()
+	defer w.pan.Clear()
+	w.clean(row, now, r.Position)
+	t.place = -1
+	if !tenant.minter.ApplyRow(row, w.pan) {
+		if t.place, err = tenant.minter.Queue(ctx, w.pan); err != nil {
+			return err
+		}
+	}
 	t.keepNames()
 	row.IngestedAt, row.Position = now.UnixMicro(), r.Position
 	t.verdict, t.tenant = asRow, tenant.number
@@ -194,18 +228,44 @@ func (t *taken) keepNames() {
 	}
 }
 
-// add adds a prepared chunk to the open window and moves on behind it: the rows tenant by
-// tenant, each tenant's in the order of the stream. It reports whether ctx is still going on.
+// keepToken sets the row's token, behind its bin and last4 in the same memory.
+func (t *taken) keepToken(token tokenize.Token) {
+	b, _ := token.AppendText(t.names[len(t.row.BIN)+len(t.row.Last4):][:0])
+	t.row.CardToken = unsafe.String(unsafe.SliceData(b), len(b))
+}
+
+// add adds a prepared chunk to the open window and moves on behind it. It reports whether ctx
+// is still going on.
 func (w *Worker) add(ctx context.Context, records []Record, now time.Time) bool {
+	if !w.addRows(records, now) {
+		return true
+	}
+	for i := range records {
+		if !w.settle(ctx, &records[i], &w.chunk[i], now) {
+			w.pipe.stop(ctx.Err()) // the window ends behind records that are not in it
+			return false
+		}
+	}
+	return true
+}
+
+// addRows adds the chunk's rows tenant by tenant, each tenant's in the order of the stream, and
+// moves on behind the chunk. It reports whether there was anything to take. It waits for
+// nobody, so that Tail and Status hardly wait for it.
+func (w *Worker) addRows(records []Record, now time.Time) bool {
 	w.rows.Lock()
 	defer w.rows.Unlock()
 	if w.open == nil {
 		if !slices.ContainsFunc(records, func(r Record) bool { return w.isNext(&r) }) {
-			return true
+			return false
 		}
 		w.open = w.openWindow(now)
 	}
-	for _, i := range w.byTenant(len(records)) {
+	places := w.byTenant(len(records))
+	for _, i := range places {
+		w.touched += w.seen.touch(w.chunk[i].row.EventID)
+	}
+	for _, i := range places {
 		t := &w.chunk[i]
 		// A clock that runs ahead must not make the window forget.
 		if t.isNew = w.seen.add(t.row.EventID, min(t.row.EventTime, t.row.IngestedAt)); !t.isNew {
@@ -214,12 +274,6 @@ func (w *Worker) add(ctx context.Context, records []Record, now time.Time) bool 
 		}
 		if err := w.open.rows.AddRow(&t.row); err != nil {
 			t.verdict, t.isNew, t.reason, t.cause = asRejected, false, "invalid_field", fmt.Errorf("%w: %w", errField, err)
-		}
-	}
-	for i := range records {
-		if !w.settle(ctx, &records[i], &w.chunk[i], now) {
-			w.pipe.stop(ctx.Err()) // the window has rows that lie behind its end
-			return false
 		}
 	}
 	for i := range records {
@@ -252,7 +306,7 @@ func (w *Worker) byTenant(n int) []int32 {
 	return w.places
 }
 
-// settle adds what is no row. It reports whether ctx is still going on.
+// settle adds what is no row, which no Tail shows. It reports whether ctx is still going on.
 func (w *Worker) settle(ctx context.Context, r *Record, t *taken, now time.Time) bool {
 	if t.verdict == asTotal {
 		if err := w.open.totals.Add(&t.total); err == nil {

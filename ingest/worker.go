@@ -48,13 +48,19 @@ type Tenants interface {
 	Lookup(cardlake.Tenant) (catalog.TenantRecord, error)
 }
 
+// Secrets are a worker's mint secrets: the newest without a vault, all that live with one.
+type Secrets interface {
+	keys.Secrets
+	keys.LiveSecrets
+}
+
 // Deps are what a Worker works with. All are required but Totals with its writer, without
 // which control totals are records of an unknown schema, and Observe.
 type Deps struct {
 	Source       Source
 	Tenants      Tenants
 	Keys         keys.Provider // purpose Seal: opens card numbers, seals rejected records
-	Secrets      keys.Secrets  // purpose Mint
+	Secrets      Secrets       // purpose Mint
 	Transactions Table
 	Rejected     Table
 	Totals       Table
@@ -64,6 +70,9 @@ type Deps struct {
 	RejectWriter *writers.Rejected
 	TotalsWriter *writers.Totals
 	Log          *slog.Logger
+	// Pins, if not nil, is the vault: no row is added before the vault has pinned its token.
+	// Keys is then used for purpose Reverse too, for wrapping only.
+	Pins tokenize.Pins
 	// Observe, if not nil, is told each stage that ended. It is called from several
 	// goroutines and must not block.
 	Observe func(Stage)
@@ -92,6 +101,9 @@ type Config struct {
 	StallAfter time.Duration
 	// Grace is how long after the end of Run's context the last commits may take; default 30 s.
 	Grace time.Duration
+	// PinnedCards is how many cards' tokens are remembered when there are Pins, in 43 bytes
+	// each; default 1,000,000.
+	PinnedCards int
 	// SchemaVersions is wire.DecoderConfig's, TotalVersions wire.TotalDecoderConfig's.
 	SchemaVersions, TotalVersions map[uint32]int
 	// Now is the clock; default time.Now.
@@ -126,6 +138,9 @@ func (c Config) withDefaults() Config {
 	if c.TailBytes == 0 {
 		c.TailBytes = 128 << 20
 	}
+	if c.PinnedCards == 0 {
+		c.PinnedCards = 1_000_000
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -139,7 +154,7 @@ func (c Config) withDefaults() Config {
 // a tighter one costs more in collecting than it saves.
 func (c Config) MemoryLimit() int64 {
 	c = c.withDefaults()
-	return int64(c.Pending+3)*c.WindowBytes + c.TailBytes + 768<<20
+	return int64(c.Pending+3)*c.WindowBytes + c.TailBytes + 768<<20 + int64(c.PinnedCards)*43
 }
 
 // Worker moves one source's partitions into the lake. Make it with New, run it once.
@@ -159,7 +174,8 @@ type Worker struct {
 	kept    map[cardlake.Position]bool // records ahead of their rows' commit that are rejected rows already
 	landed  cardlake.Positions         // the totals table's positions, ahead after a death between two commits
 	seen    *dedup
-	rewinds int // how often the worker went back to the table's positions
+	touched byte // what its touch returns
+	rewinds int  // how often the worker went back to the table's positions
 	chunk   []taken
 	places  []int32  // of the chunk's rows, by tenant
 	counts  []int32  // of the chunk's rows of each tenant
@@ -195,7 +211,7 @@ func New(deps Deps, cfg Config) *Worker {
 		Deps: deps, cfg: cfg,
 		decoder:   wire.NewDecoder(deps.Keys, wire.DecoderConfig{SchemaVersions: cfg.SchemaVersions}),
 		totals:    wire.NewTotalDecoder(wire.TotalDecoderConfig{SchemaVersions: cfg.TotalVersions}),
-		tokenizer: tokenize.New(deps.Secrets, tokenize.Config{}),
+		tokenizer: newTokenizer(deps, cfg),
 		rejects:   keys.NewEnvelopes(deps.Keys, keys.Seal, keys.EnvelopeConfig{}),
 		parts:     map[cardlake.StreamPartition]*part{},
 		tenants:   map[cardlake.Tenant]tenant{},
@@ -204,6 +220,14 @@ func New(deps Deps, cfg Config) *Worker {
 	}
 	w.pipe.init(cfg)
 	return w
+}
+
+func newTokenizer(deps Deps, cfg Config) *tokenize.Tokenizer {
+	if deps.Pins == nil {
+		return tokenize.New(deps.Secrets, tokenize.Config{})
+	}
+	reverse := keys.NewEnvelopes(deps.Keys, keys.Reverse, keys.EnvelopeConfig{})
+	return tokenize.NewPinned(deps.Secrets, deps.Pins, reverse, tokenize.Config{Cards: cfg.PinnedCards})
 }
 
 // Run works until ctx ends; then it commits the open window, within Config.Grace, and returns

@@ -20,6 +20,8 @@ import (
 	"github.com/cardlake/cardlake/processor"
 	"github.com/cardlake/cardlake/processor/ledger"
 	"github.com/cardlake/cardlake/processor/outbox"
+	"github.com/cardlake/cardlake/tokenize/vault"
+	"github.com/cardlake/cardlake/tokenize/vault/pebblestore"
 	"github.com/cardlake/cardlake/writers"
 	"github.com/cardlake/cardlake/writers/objects"
 )
@@ -35,6 +37,7 @@ type host struct {
 	server   *processor.Server
 	totals   *processor.Totals
 	store    objects.Store
+	vault    *pebblestore.Store
 	catalog  *iceberg.Catalog
 	table    *iceberg.Table
 	worker   *ingest.Worker
@@ -120,6 +123,9 @@ func startHost(ctx context.Context, f *folder, cfg hostConfig) (_ *host, err err
 
 	h.totals = processor.NewTotals(h.ledger, processor.TotalsConfig{})
 
+	if h.vault, err = pebblestore.Open(f.Vault(), pebblestore.Config{Logger: cfg.log}); err != nil {
+		return h, fmt.Errorf("open vault: %w", err)
+	}
 	h.store = objects.NewSealed(f.Objects(), f.lakeKeys, objects.SealedConfig{})
 	h.catalog, err = iceberg.Open(ctx, iceberg.Config{DB: f.Catalog(), Objects: h.store, Logger: cfg.log})
 	if err != nil {
@@ -140,7 +146,7 @@ func startHost(ctx context.Context, f *folder, cfg hostConfig) (_ *host, err err
 		Source: kafka.New(kafka.Config{
 			Brokers: h.brokers(), Topic: wire.Topic, Group: "cardlake-worker", InstanceID: "cardlake-demo", Log: cfg.log,
 		}),
-		Tenants: f.tenants, Keys: f.cardKeys, Secrets: f.cardKeys,
+		Tenants: f.tenants, Keys: f.cardKeys, Secrets: f.cardKeys, Pins: vault.New(h.vault, vault.Config{}),
 		Transactions: h.table, Rejected: rejected, Totals: totals,
 		History: ingest.HistoryOf(h.table, h.store),
 		Kept:    ingest.KeptIn(rejected, h.store),
@@ -188,6 +194,9 @@ func (h *host) stop() error {
 	}
 	if h.ledger != nil {
 		errs = append(errs, h.ledger.Close())
+	}
+	if h.vault != nil {
+		errs = append(errs, h.vault.Close())
 	}
 	if h.catalog != nil {
 		errs = append(errs, h.catalog.Close())

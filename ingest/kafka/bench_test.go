@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -13,17 +11,50 @@ import (
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/card"
+	"github.com/cardlake/cardlake/catalog/iceberg"
 	"github.com/cardlake/cardlake/ingest"
 	"github.com/cardlake/cardlake/ingest/kafka"
+	"github.com/cardlake/cardlake/internal/bench/meter"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/writers/writerstest"
 )
 
-// benchEvents is how many events an end-to-end benchmark moves at once.
-const benchEvents = 200_000
-
-// benchTenants is how many tenants they belong to.
+// benchTenants is how many tenants the events of a benchmark belong to.
 const benchTenants = 12
+
+// benchEvents is how many events an end-to-end benchmark moves at once.
+func benchEvents() int {
+	if testing.Short() {
+		return 20_000
+	}
+	return 500_000
+}
+
+// BenchmarkKafka moves the same events of one topic: through the worker, to committed and
+// encrypted files, opened, tokenised, exactly once; and through what one would use or write
+// instead. But for "broker inside" the broker is another process, whose work is in no figure.
+func BenchmarkKafka(b *testing.B) {
+	apart := newSiteOn(b, brokerProcess(b))
+	apart.fill(benchEvents())
+	run := func(name string, bench func(*site, *testing.B)) {
+		b.Run(name, func(b *testing.B) {
+			s := *apart
+			s.t = b
+			bench(&s, b)
+		})
+	}
+	run("worker", (*site).benchWorker)
+	b.Run("worker broker inside", func(b *testing.B) {
+		s := newSite(b)
+		s.fill(benchEvents())
+		s.benchWorker(b)
+	})
+	run("source alone", (*site).benchSource)
+	run("reference client", (*site).benchClient)
+	run("reference loop", (*site).benchLoop)
+	run("reference Bento Avro", (*site).benchBentoAvro)
+	run("reference Bento JSON", (*site).benchBentoJSON)
+}
 
 // fill produces n realistic events of several tenants.
 func (s *site) fill(n int) {
@@ -56,7 +87,7 @@ func (s *site) fill(n int) {
 			if err != nil {
 				s.t.Fatal(err)
 			}
-			records = append(records, &kgo.Record{Topic: topic, Key: digits, Value: value})
+			records = append(records, &kgo.Record{Topic: topic, Key: fmt.Appendf(nil, "card-%d", done%100_000), Value: value})
 			done++
 		}
 		if err := s.client.ProduceSync(ctx, records...).FirstErr(); err != nil {
@@ -65,124 +96,75 @@ func (s *site) fill(n int) {
 	}
 }
 
-func cpuTime(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// BenchmarkKafkaToCommitted moves events from a broker to committed, encrypted files: opened,
-// tokenised, exactly once. The work of an embedded broker is in the figure, that of one in
-// another process is not.
-func BenchmarkKafkaToCommitted(b *testing.B) {
-	b.Run("embedded broker", func(b *testing.B) { newSite(b).benchCommitted(b) })
-	b.Run("broker apart", func(b *testing.B) { newSiteOn(b, brokerProcess(b)).benchCommitted(b) })
-}
-
-func (s *site) benchCommitted(b *testing.B) {
-	s.fill(benchEvents)
-	meter := newMeter(b)
+// benchWorker runs a worker until all is committed, and reads off the table what that wrote.
+func (s *site) benchWorker(b *testing.B) {
+	events := int64(benchEvents())
+	var m meter.Meter
 	for b.Loop() {
-		b.StopTimer()
 		s.newLake(b.TempDir())
-		b.StartTimer()
-		meter.start()
+		m.Start()
 		w := s.startWith("", 0, ingest.Config{WindowAge: time.Second})
 		wait(b, "all events are committed", func() bool {
 			var n int64
 			for _, at := range w.Committed() {
 				n += at.Next
 			}
-			return n == benchEvents
+			return n == events
 		})
-		meter.stop(benchEvents)
-		b.StopTimer()
+		m.Stop(events)
 		w.end(b)
-		b.StartTimer()
+		rows, bytes := s.committed(b)
+		if rows != events {
+			b.Fatalf("%d rows in the table, want %d", rows, events)
+		}
+		m.Bytes += bytes
 	}
-	meter.report()
+	m.Report(b)
 }
 
-// BenchmarkSource polls the same events and does nothing with them: the source's own share.
-func BenchmarkSource(b *testing.B) {
-	s := newSiteOn(b, brokerProcess(b))
-	s.fill(benchEvents)
-	meter := newMeter(b)
+// committed returns the rows of the table and the size of its files.
+func (s *site) committed(b *testing.B) (rows, bytes int64) {
+	lake, err := iceberg.Open(b.Context(), iceberg.Config{DB: s.dir + "/catalog.db", Objects: s.store, ReadOnly: true, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer lake.Close()
+	table, err := lake.Table(b.Context(), cardlake.Transactions)
+	if err != nil {
+		b.Fatal(err)
+	}
+	files, err := table.Files(b.Context(), 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, f := range files {
+		rows, bytes = rows+f.Rows, bytes+f.Bytes
+	}
+	return rows, bytes
+}
+
+// benchSource polls the events and does nothing with them: the source's own share.
+func (s *site) benchSource(b *testing.B) {
+	events := benchEvents()
+	var m meter.Meter
 	for i := 0; b.Loop(); i++ {
-		meter.start()
+		m.Start()
 		source := kafka.New(kafka.Config{Brokers: s.brokers, Topic: topic, Group: fmt.Sprint("bench-", i), Log: slog.New(slog.DiscardHandler)})
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
 		go func() { done <- source.Run(ctx, make(assigned, 8)) }()
-		for n := 0; n < benchEvents; {
+		for n := 0; n < events; {
 			records, err := source.Poll(ctx)
 			if err != nil {
 				b.Fatal(err)
 			}
 			n += len(records)
 		}
-		meter.stop(benchEvents)
+		m.Stop(int64(events))
 		cancel()
 		if err := <-done; err != nil {
 			b.Fatal(err)
 		}
 	}
-	meter.report()
-}
-
-// meter takes the figures of what a benchmark does between start and stop.
-type meter struct {
-	b                 *testing.B
-	cpu, wall         time.Duration
-	cpuStart          time.Duration
-	wallStart         time.Time
-	mem               runtime.MemStats
-	allocs, bytes, tx uint64
-}
-
-func newMeter(b *testing.B) *meter { return &meter{b: b} }
-
-func (m *meter) start() {
-	runtime.ReadMemStats(&m.mem)
-	m.cpuStart, m.wallStart = cpuTime(m.b), time.Now()
-}
-
-func (m *meter) stop(tx uint64) {
-	m.cpu += cpuTime(m.b) - m.cpuStart
-	m.wall += time.Since(m.wallStart)
-	before := m.mem
-	runtime.ReadMemStats(&m.mem)
-	m.allocs += m.mem.Mallocs - before.Mallocs
-	m.bytes += m.mem.TotalAlloc - before.TotalAlloc
-	m.tx += tx
-}
-
-func (m *meter) report() {
-	n := float64(m.tx)
-	m.b.ReportMetric(n/m.cpu.Seconds(), "tx/cpu-s")
-	m.b.ReportMetric(n/m.wall.Seconds(), "tx/s")
-	m.b.ReportMetric(float64(m.allocs)/n, "allocs/tx")
-	m.b.ReportMetric(float64(m.bytes)/n, "B/tx")
-}
-
-// BenchmarkReferenceConsume polls the same events with a bare client.
-func BenchmarkReferenceConsume(b *testing.B) {
-	s := newSiteOn(b, brokerProcess(b))
-	s.fill(benchEvents)
-	meter := newMeter(b)
-	for b.Loop() {
-		meter.start()
-		client, err := kgo.NewClient(kgo.SeedBrokers(s.brokers...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-		if err != nil {
-			b.Fatal(err)
-		}
-		for n := 0; n < benchEvents; {
-			n += client.PollFetches(context.Background()).NumRecords()
-		}
-		meter.stop(benchEvents)
-		client.Close()
-	}
-	meter.report()
+	m.Report(b)
 }

@@ -29,11 +29,11 @@ var alerts = []alert{
 		"A worker does not do its work.",
 		"Read /readyz of the instance: it gives the reasons."},
 	{"CardlakeNoCommit", `cardlake_worker_oldest_uncommitted_seconds > 120`, "1m", "page",
-		"Records were taken and nothing was committed since: object store, catalog or key service. Set the limit to four times -window.",
+		"Records were taken and nothing was committed since: object store, catalog, key service or vault. Set the limit to four times -window.",
 		"See cardlake_worker_errors_total by kind, then the worker's log."},
 	{"CardlakeNoPoll", `time() - cardlake_worker_last_poll_timestamp_seconds > 120`, "1m", "page",
-		"Polls fail, or commits hold polling back (cardlake_worker_pending_windows at its limit).",
-		"If windows are pending treat it as CardlakeNoCommit, else look at the stream."},
+		"Polls fail, or commits hold polling back (cardlake_worker_pending_windows at its limit), or the vault does not pin cards (cardlake_worker_errors_total of kind pin).",
+		"If windows are pending treat it as CardlakeNoCommit, if cards are not pinned look at the vault, else at the stream."},
 	{"CardlakeStreamSilent", `time() - cardlake_worker_last_answer_timestamp_seconds > 60`, "1m", "page",
 		"No broker answers this worker.",
 		"See whether other clients reach the brokers; if so, look at the worker's network, certificates and login."},
@@ -59,7 +59,7 @@ var alerts = []alert{
 		"The catalog often does not say whether a commit happened. Nothing is lost or doubled.",
 		"Look at the catalog's database or service, and at the network to it."},
 	{"CardlakeErrors", `sum by (kind) (rate(cardlake_worker_errors_total[5m])) > 0.1`, "10m", "ticket",
-		"A service that the worker needs keeps failing: poll (the stream), put (the object store), append (the catalog), key (the key service).",
+		"A service that the worker needs keeps failing: poll (the stream), put (the object store), append (the catalog), key (the key service), pin (the vault).",
 		"Look at that service; the worker goes on by itself."},
 	{"CardlakeSlowCommits", `histogram_quantile(0.99, sum by (le) (rate(cardlake_worker_stage_duration_seconds_bucket{stage="commit"}[15m]))) > 15`, "15m", "ticket",
 		"A commit takes half a window: soon polling will wait for it.",
@@ -87,7 +87,7 @@ Written by %[1]sgo test ./ingest/telemetry -update%[1]s from the metrics' own de
 		p("| `%s` | %s | %s | %s |\n", m.name, m.kind, strings.Join(labels, ", "), m.help)
 	}
 	p("\nValues of `reason`: %s. Values of `kind`: %s. Values of `stage`: %s.\n",
-		quoted(ingest.Reasons()), quoted([]string{"poll", "put", "append", "key"}), quoted([]string{"poll", "take", "write", "append", "commit"}))
+		quoted(ingest.Reasons()), quoted([]string{"poll", "put", "append", "key", "pin"}), quoted([]string{"poll", "take", "write", "append", "commit"}))
 	p(`
 ## On a dashboard
 
@@ -115,7 +115,7 @@ Written by %[1]sgo test ./ingest/telemetry -update%[1]s from the metrics' own de
 
 // series counts the series of a worker and of each of its partitions.
 func series() (perWorker, perPartition int) {
-	values := map[string]int{"reason": len(ingest.Reasons()), "kind": 4, "stage": 5}
+	values := map[string]int{"reason": len(ingest.Reasons()), "kind": 5, "stage": 5}
 	for _, m := range metrics {
 		n := 1
 		if m.kind == histogram {

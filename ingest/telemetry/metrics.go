@@ -61,7 +61,7 @@ var (
 	unknown = metric{"cardlake_worker_unknown_outcomes_total", counter, nil,
 		"Commits whose outcome was not known and was read from the table.", nil}
 	errorsOf = metric{"cardlake_worker_errors_total", counter, []string{"kind"},
-		"Failures that are tried again: poll (the stream), put (the object store), append (the catalog), key (the key service).", nil}
+		"Failures that are tried again: poll (the stream), put (the object store), append (the catalog), key (the key service), pin (the vault).", nil}
 )
 
 // How the worker stands.

@@ -224,5 +224,5 @@ func rejected(s ingest.Stats) map[string]int64 {
 }
 
 func failures(s ingest.Stats) map[string]int64 {
-	return map[string]int64{"poll": s.PollErrors, "put": s.PutErrors, "append": s.AppendErrors, "key": s.KeyRetries}
+	return map[string]int64{"poll": s.PollErrors, "put": s.PutErrors, "append": s.AppendErrors, "key": s.KeyRetries, "pin": s.PinRetries}
 }

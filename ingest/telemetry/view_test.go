@@ -72,7 +72,7 @@ func full() *standing {
 	return &standing{
 		stats: ingest.Stats{
 			Records: 10, Rows: 7, Totals: 13, Duplicates: 1, Late: 2, OutOfOrder: 3, Rejected: map[string]int64{"undecodable": 2},
-			Commits: 4, Conflicts: 5, Unknown: 6, AppendErrors: 7, PutErrors: 8, PollErrors: 9, KeyRetries: 11,
+			Commits: 4, Conflicts: 5, Unknown: 6, AppendErrors: 7, PutErrors: 8, PollErrors: 9, KeyRetries: 11, PinRetries: 12,
 			LastCommit: now.Add(-time.Minute), Watermark: now.Add(-2 * time.Minute),
 		},
 		status: ingest.Status{
@@ -128,6 +128,7 @@ func TestEveryMetric(t *testing.T) {
 		"cardlake_worker_errors_total{kind=put}":                                           8,
 		"cardlake_worker_errors_total{kind=poll}":                                          9,
 		"cardlake_worker_errors_total{kind=key}":                                           11,
+		"cardlake_worker_errors_total{kind=pin}":                                           12,
 	}
 	if diff := cmp.Diff(want, scrape(t, registry)); diff != "" {
 		t.Error(diff)

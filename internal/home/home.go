@@ -38,11 +38,20 @@ func (d Dir) LakeKeyring() string { return d.in("keys", "lake.keyring") }
 // LakeSecret is the file with the passphrase of LakeKeyring.
 func (d Dir) LakeSecret() string { return d.in("keys", "lake.secret") }
 
-// CardKeyring holds the keys of zone A (purposes seal, mint, reverse, index).
+// CardKeyring holds the keys of zone A (purposes seal, mint, reverse, index, format).
 func (d Dir) CardKeyring() string { return d.in("keys", "card.keyring") }
 
 // CardSecret is the file with the passphrase of CardKeyring.
 func (d Dir) CardSecret() string { return d.in("keys", "card.secret") }
+
+// Vault holds which token each card has.
+func (d Dir) Vault() string { return d.in("vault") }
+
+// Audit is the folder of the audit log of that name.
+func (d Dir) Audit(name string) string { return d.in("audit", name) }
+
+// AuditAnchor is the file that keeps the head of the audit log of that name.
+func (d Dir) AuditAnchor(name string) string { return d.in("audit", name+".head") }
 
 // Broker is the data folder of the embedded broker.
 func (d Dir) Broker() string { return d.in("broker") }
