@@ -1,0 +1,107 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Anchor keeps the head of one log where whoever can cut the log can't reach: another
+// machine, another account, a bucket whose objects are locked.
+type Anchor interface {
+	// Load returns the head saved last, the zero Head if there is none.
+	Load(ctx context.Context) (Head, error)
+	// Save replaces the head.
+	Save(ctx context.Context, head Head) error
+}
+
+// FileAnchor is an anchor in a file of this path. It is worth as much as the file is out of
+// reach: on another volume, or carried off by a backup that keeps versions.
+type FileAnchor string
+
+// Load implements Anchor.
+func (a FileAnchor) Load(context.Context) (Head, error) {
+	text, err := os.ReadFile(string(a))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Head{}, nil
+	}
+	if err != nil {
+		return Head{}, err
+	}
+	var h Head
+	if err := json.Unmarshal(text, &h); err != nil || h.Log == "" || h.Seq == 0 || len(h.Hash) != hashLen {
+		return Head{}, fmt.Errorf("%s is not the anchor of an audit log", string(a))
+	}
+	return h, nil
+}
+
+// Save implements Anchor. It replaces the file in one step.
+func (a FileAnchor) Save(_ context.Context, head Head) error {
+	text, err := json.Marshal(head)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(string(a))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(dir, ".anchor-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(append(text, '\n'))
+	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), string(a)); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// anchorTimeout bounds how long an anchor may take.
+const anchorTimeout = 10 * time.Second
+
+// armAnchor has the head anchored a little later, off the path of those who append. The
+// caller holds writing.
+func (l *Log) armAnchor() {
+	if l.cfg.Anchor == nil || l.armed != nil {
+		return
+	}
+	l.armed = time.AfterFunc(l.cfg.AnchorAfter, func() {
+		if err := l.saveAnchor(false); err != nil {
+			l.cfg.Log.Error("the audit log's head is not anchored", "log", l.dir, "error", err)
+		}
+	})
+}
+
+// saveAnchor anchors the head, once the log is closed only for the one that closes it: a
+// timer that is late must not put an old head over that of the next writer. Closing takes
+// the same lock, and so waits for a timer that is at it.
+func (l *Log) saveAnchor(isClosing bool) error {
+	if l.cfg.Anchor == nil {
+		return nil
+	}
+	l.anchoring.Lock()
+	defer l.anchoring.Unlock()
+	l.writing.Lock()
+	head := Head{Log: l.state.log, Seq: l.state.seq, Hash: l.state.hash}
+	isOver := l.closed && !isClosing
+	l.armed = nil
+	l.writing.Unlock()
+	if isOver {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), anchorTimeout)
+	defer cancel()
+	if err := l.cfg.Anchor.Save(ctx, head); err != nil {
+		return fmt.Errorf("save anchor: %w", err)
+	}
+	return nil
+}
