@@ -89,15 +89,21 @@ type Snapshot struct {
 	ReadAt   time.Time
 	// Lacking are the partitions whose tail could not be had, so that what was read of them
 	// ends with the snapshot, or whose tail ends before what this engine has answered already.
-	// TailError says why, if nothing of the tail could be had.
+	// A partition that has no commit yet is among them only if this engine has answered some
+	// of it. TailError says why, if nothing of the tail could be had.
 	Lacking   []cardlake.StreamPartition
 	TailError error
+	// Unanswered says why workers did not answer although others did. Partitions that have no
+	// commit yet and only those workers knew are missing, and nobody can name them.
+	Unanswered error
 }
 
-// AsOf is the instant whose state was read: ReadAt if nothing was lacking, else when the
-// snapshot was committed.
+// AsOf is an instant by which the lake had at least what was read: when the workers were
+// asked, if all answered and nothing was lacking, else when the snapshot was committed. It is
+// the lake's state, not the stream's: a worker that lags behind the stream has not taken yet
+// what happened before that instant, and its lag is for its own metrics to tell.
 func (s Snapshot) AsOf() time.Time {
-	if s.ReadAt.IsZero() || len(s.Lacking) > 0 || s.TailError != nil {
+	if s.ReadAt.IsZero() || len(s.Lacking) > 0 || s.TailError != nil || s.Unanswered != nil {
 		return s.CommittedAt
 	}
 	return s.ReadAt

@@ -24,6 +24,8 @@ type TailRows struct {
 	To cardlake.Positions
 	// Records have the columns of cards.transactions, some of them dictionaries.
 	Records []arrow.RecordBatch
+	// Unanswered says why workers did not answer although others did, nil if all did.
+	Unanswered error
 	// Free, if not nil, lets the records go.
 	Free func()
 }
@@ -36,7 +38,8 @@ func (r TailRows) Release() {
 }
 
 // Tails is the tail of several workers, each of which knows its own partitions. A worker
-// that does not answer makes the answer older, not wrong: its partitions are absent from To.
+// that does not answer makes the answer older, not wrong: its partitions are absent from To,
+// and Unanswered says so, because it may have had one that nobody else has heard of.
 // When two claim a partition, because it is changing hands, the one that is ahead counts.
 type Tails []Tail
 
@@ -63,6 +66,7 @@ func (ts Tails) Tail(ctx context.Context, from cardlake.Positions) (TailRows, er
 			failed++
 			continue
 		}
+		errs[i] = a.Unanswered
 		for p, to := range a.To {
 			if have, ok := out.To[p]; !ok || to.Next > have.Next {
 				out.To[p], chosen[p] = to, i
@@ -72,6 +76,7 @@ func (ts Tails) Tail(ctx context.Context, from cardlake.Positions) (TailRows, er
 	if failed > 0 && failed == len(ts) {
 		return TailRows{}, errors.Join(errs...)
 	}
+	out.Unanswered = errors.Join(errs...)
 	for i, a := range answers {
 		isAlone := true
 		for p := range maps.Keys(a.To) {

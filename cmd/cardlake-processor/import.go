@@ -18,7 +18,9 @@ func importCards(ctx context.Context, args []string, stdin io.Reader, stdout, st
 	if err := parse(fs, args, stderr, 0); err != nil {
 		return err
 	}
-	st.defaults()
+	if err := st.complete(); err != nil {
+		return err
+	}
 	l, _, err := st.open(ctx, ledger.Config{})
 	if err != nil {
 		return err

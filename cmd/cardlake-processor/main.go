@@ -10,6 +10,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -21,8 +22,8 @@ import (
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/internal/home"
+	"github.com/cardlake/cardlake/internal/keyflags"
 	"github.com/cardlake/cardlake/keys"
-	"github.com/cardlake/cardlake/keys/local"
 	"github.com/cardlake/cardlake/processor/ledger"
 )
 
@@ -104,31 +105,30 @@ func parse(fs *flag.FlagSet, args []string, stderr io.Writer, operands int, requ
 }
 
 // store are the flags that say where the ledger, its keys and its tenants are.
-type store struct{ dir, ledger, keyring, secret, tenants string }
+type store struct {
+	dir, ledger, tenants string
+	keys                 keyflags.Flags
+}
 
 func (s *store) flags(fs *flag.FlagSet) {
 	fs.StringVar(&s.dir, "dir", home.Default(), "`folder` that the other files and folders are in by default")
 	fs.StringVar(&s.ledger, "ledger", "", "`folder` of the ledger, made if it is not there; default processor in -dir")
-	fs.StringVar(&s.keyring, "keyring", "", "keyring `file` with the purposes seal and index; default keys/card.keyring in -dir")
-	fs.StringVar(&s.secret, "keyring-secret", "", "`file` with the secret that opens the keyring; default keys/card.secret in -dir")
+	s.keys.Define(fs, keyflags.Card)
 	fs.StringVar(&s.tenants, "tenants", "", "`file` with the register of tenants; default tenants.json in -dir")
 }
 
-// defaults fills in what was not given, from the folder.
-func (s *store) defaults() {
+// complete fills in what was not given, from the folder.
+func (s *store) complete() error {
 	d := home.Dir(s.dir)
-	for _, f := range []struct {
-		value *string
-		def   string
-	}{{&s.ledger, d.Ledger()}, {&s.keyring, d.CardKeyring()}, {&s.secret, d.CardSecret()}, {&s.tenants, d.Tenants()}} {
-		if *f.value == "" {
-			*f.value = f.def
-		}
+	s.ledger, s.tenants = cmp.Or(s.ledger, d.Ledger()), cmp.Or(s.tenants, d.Tenants())
+	if err := s.keys.Complete(d); err != nil {
+		return usageError{err}
 	}
+	return nil
 }
 
-func (s *store) open(ctx context.Context, cfg ledger.Config) (*ledger.Ledger, *local.Keyring, error) {
-	ring, err := local.OpenFile(s.keyring, s.secret)
+func (s *store) open(ctx context.Context, cfg ledger.Config) (*ledger.Ledger, keys.Provider, error) {
+	ring, err := s.keys.Card.Open(ctx)
 	if err != nil {
 		return nil, nil, usageError{err}
 	}

@@ -147,7 +147,7 @@ func install(t *testing.T) installation {
 	if err := ring.EnsureOwners(context.Background(), keys.OwnerOf(rec.StorageID), keys.Processor); err != nil {
 		t.Fatal(err)
 	}
-	return installation{dir, ring, []string{"-ledger", path("ledger"), "-keyring", path("keyring"), "-keyring-secret", path("secret")}}
+	return installation{dir, ring, []string{"-ledger", path("ledger"), "-card-keyring", path("keyring"), "-card-keyring-secret", path("secret")}}
 }
 
 func cardFile(t *testing.T) string {
@@ -311,9 +311,9 @@ func TestMistakesOfTheCaller(t *testing.T) {
 		{"port in use", serve("-addr", busy.Addr().String()), "", "address already in use"},
 		{"no tenants", serve("-tenants", path("no")), "", "tenant register"},
 		{"broken tenants", serve("-tenants", write("broken", "{")), "", "tenant register"},
-		{"no keyring", serve("-keyring", path("no")), "", "no keyring"},
-		{"no secret", serve("-keyring-secret", path("no")), "", "secret"},
-		{"wrong secret", serve("-keyring-secret", write("wrong", "another secret, long enough")), "", "secret does not open"},
+		{"no keyring", serve("-card-keyring", path("no")), "", "no keyring"},
+		{"no secret", serve("-card-keyring-secret", path("no")), "", "secret"},
+		{"wrong secret", serve("-card-keyring-secret", write("wrong", "another secret, long enough")), "", "does not open"},
 		{"folder is a file", serve("-ledger", write("file", "")), "", "may this one write there"},
 		{"operand", serve("extra"), "", "too many"},
 		{"broken card file", append([]string{"import"}, in.args...), "pan,tenant\n" + pan + ",aurora\n", "line 1"},

@@ -41,7 +41,9 @@ func serve(ctx context.Context, args []string, _ io.Reader, _, stderr io.Writer)
 	if err := parse(fs, args, stderr, 0, "brokers"); err != nil {
 		return err
 	}
-	st.defaults()
+	if err := st.complete(); err != nil {
+		return err
+	}
 	tlsConfig, err := serverTLS(*addr, *cert, *key, *clientCA)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +17,7 @@ import (
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/ingest/telemetry"
+	"github.com/cardlake/cardlake/internal/lakeflags"
 )
 
 // admin serves what the platform team sees of the worker. It tells and takes no orders.
@@ -60,26 +59,13 @@ func adminTLS(o *options) (*tls.Config, error) {
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: load}
 	if o.adminClientCA != "" {
-		pool, err := certificates(o.adminClientCA)
+		pool, err := lakeflags.Certificates(o.adminClientCA)
 		if err != nil {
 			return nil, fmt.Errorf("-admin-client-ca: %w", err)
 		}
 		config.ClientCAs, config.ClientAuth = pool, tls.RequireAndVerifyClientCert
 	}
 	return config, nil
-}
-
-// certificates reads PEM.
-func certificates(path string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s has no certificate", path)
-	}
-	return pool, nil
 }
 
 // serve answers on l, which may be nil, until close.

@@ -27,6 +27,7 @@ import (
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/ingest"
 	"github.com/cardlake/cardlake/ingest/telemetry"
+	"github.com/cardlake/cardlake/internal/lakeflags"
 )
 
 // standing is a worker that stands still.
@@ -143,7 +144,7 @@ func TestAdminTLS(t *testing.T) {
 	}
 	a := serve(listener, handlerOf(t, t.Context(), nil, false), slog.New(slog.NewTextHandler(io.Discard, nil)))
 	defer a.close()
-	roots, err := certificates(serverCert)
+	roots, err := lakeflags.Certificates(serverCert)
 	if err != nil {
 		t.Fatal(err)
 	}

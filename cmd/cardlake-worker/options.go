@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -20,8 +19,8 @@ import (
 	"github.com/cardlake/cardlake/ingest"
 	"github.com/cardlake/cardlake/ingest/kafka"
 	"github.com/cardlake/cardlake/ingest/replay"
-	"github.com/cardlake/cardlake/internal/home"
-	"github.com/cardlake/cardlake/writers/objects/s3"
+	"github.com/cardlake/cardlake/internal/keyflags"
+	"github.com/cardlake/cardlake/internal/lakeflags"
 )
 
 // options are the flags. Secrets are in files or the environment, and named here at most.
@@ -29,11 +28,11 @@ type options struct {
 	flags  *flag.FlagSet
 	config string
 
-	dir                                              string
-	cardKeyring, cardSecret, lakeKeyring, lakeSecret string
+	lake lakeflags.Flags
 
-	source    string
-	awsRegion string
+	pins pins
+
+	source string
 
 	brokers, topic, group, instance, protocol string
 	tls                                       bool
@@ -50,10 +49,6 @@ type options struct {
 	registry, registrySubject, registryCA string
 	registryTotals                        string
 	registryUser, registryPassword        string
-
-	catalog, glueCatalogID                        string
-	s3Bucket, s3Prefix, s3Endpoint, s3CA, kmsKeys string
-	s3PathStyle                                   bool
 
 	window, stallAfter, dedup time.Duration
 	rows, pending             int
@@ -77,11 +72,8 @@ const (
 func (o *options) define(fs *flag.FlagSet) {
 	o.flags = fs
 	fs.StringVar(&o.config, "config", "", "`file` of further flags, one \"name = value\" a line; those of the command line win")
-	fs.StringVar(&o.dir, "dir", home.Default(), "`folder` of the lake, its tenants and keyrings")
-	fs.StringVar(&o.cardKeyring, "card-keyring", "", "zone A's keyring `file`; default keys/card.keyring in -dir")
-	fs.StringVar(&o.cardSecret, "card-keyring-secret", "", "`file` with its passphrase; default keys/card.secret in -dir")
-	fs.StringVar(&o.lakeKeyring, "keyring", "", "the lake's keyring `file`, unless -s3-bucket; default keys/lake.keyring in -dir")
-	fs.StringVar(&o.lakeSecret, "keyring-secret", "", "`file` with its passphrase; default keys/lake.secret in -dir")
+	o.lake.Define(fs, lakeflags.Write, keyflags.Card)
+	o.pins.define(fs)
 
 	if strings.HasSuffix(fs.Name(), " replay") {
 		fs.Func("reason", "`reason` for which the records were rejected: "+strings.Join(ingest.Reasons(), ", ")+"; may be repeated, default all", func(s string) error {
@@ -92,7 +84,6 @@ func (o *options) define(fs *flag.FlagSet) {
 		o.isReplay = true
 	}
 	fs.StringVar(&o.source, "source", fromKafka, "`kind` of stream, kafka or kinesis")
-	fs.StringVar(&o.awsRegion, "aws-region", "", "AWS `region` of Kinesis, S3, Glue, DynamoDB and MSK; default that of the environment")
 
 	fs.StringVar(&o.brokers, "brokers", "", "comma-separated `host:port` of the Kafka brokers (required)")
 	fs.StringVar(&o.topic, "topic", wire.Topic, "`topic` of the events")
@@ -120,15 +111,6 @@ func (o *options) define(fs *flag.FlagSet) {
 	fs.StringVar(&o.registryCA, "registry-ca", "", "`file` of the certificates that sign the registry's, PEM; default the system's")
 	fs.StringVar(&o.registryUser, "registry-user", "", "`user` of the registry")
 	fs.StringVar(&o.registryPassword, "registry-password", "", "`where` the password is: file:PATH or env:NAME")
-
-	fs.StringVar(&o.catalog, "catalog", "", "the catalog: an SQLite `file`, postgres://…, or glue; default lake/catalog.db in -dir")
-	fs.StringVar(&o.glueCatalogID, "glue-catalog-id", "", "`account` of the Glue Data Catalog, when it is not the caller's own")
-	fs.StringVar(&o.s3Bucket, "s3-bucket", "", "S3 `bucket` of the lake's objects; without one they are sealed in lake/objects in -dir")
-	fs.StringVar(&o.s3Prefix, "s3-prefix", "", "`folder` in the bucket")
-	fs.StringVar(&o.s3Endpoint, "s3-endpoint", "", "`URL` of another service than Amazon's")
-	fs.BoolVar(&o.s3PathStyle, "s3-path-style", false, "name the bucket in the path of URLs")
-	fs.StringVar(&o.s3CA, "s3-ca", "", "`file` of the certificates that sign the endpoint's, PEM; default the system's")
-	fs.StringVar(&o.kmsKeys, "kms-keys", "", "JSON `file` of the KMS key ARN of each tenant's storage id, and of \"lake\" (required with -s3-bucket)")
 
 	fs.DurationVar(&o.window, "window", 30*time.Second, "longest time an event waits for its commit")
 	fs.IntVar(&o.rows, "window-rows", 1_000_000, "rows after which a window is committed before its time")
@@ -169,16 +151,6 @@ func parse(name string, args []string, help io.Writer) (*options, error) {
 		if err := o.readConfig(); err != nil {
 			return nil, err
 		}
-	}
-	d := home.Dir(o.dir)
-	for _, def := range []struct {
-		to    *string
-		value string
-	}{
-		{&o.cardKeyring, d.CardKeyring()}, {&o.cardSecret, d.CardSecret()},
-		{&o.lakeKeyring, d.LakeKeyring()}, {&o.lakeSecret, d.LakeSecret()}, {&o.catalog, d.Catalog()},
-	} {
-		*def.to = cmp.Or(*def.to, def.value)
 	}
 	return o, o.validate()
 }
@@ -256,7 +228,7 @@ func (o *options) validate() error {
 		fault(o.stream == "", "-stream is required with -source kinesis")
 		table, isDynamo := strings.CutPrefix(o.leases, "dynamodb:")
 		fault(o.leases != "catalog" && (!isDynamo || table == ""), "-leases is dynamodb:TABLE or catalog")
-		fault(o.leases == "catalog" && o.catalog == inGlue, "-leases catalog needs an SQL catalog: with -catalog glue keep them in dynamodb:TABLE")
+		fault(o.leases == "catalog" && o.lake.Catalog == lakeflags.Glue, "-leases catalog needs an SQL catalog: with -catalog glue keep them in dynamodb:TABLE")
 	default:
 		fault(true, "-source is kafka or kinesis")
 	}
@@ -268,10 +240,11 @@ func (o *options) validate() error {
 		})
 	}
 	if o.registry != "" {
-		errs = append(errs, faultLines("", o.registryConfig().Validate())...)
+		errs = append(errs, o.registryConfig().Validate())
 	}
 	fault(o.registry == "" && (o.registrySubject != "" || o.registryTotals != "" || o.registryCA != "" || o.registryUser != "" || o.registryPassword != ""), "-registry-… need -registry")
-	errs = append(errs, o.lakeFaults()...)
+	errs = append(errs, o.lake.Complete())
+	errs = append(errs, o.pins.faults()...)
 	fault(o.window < 100*time.Millisecond, "-window must be at least 100ms")
 	fault(o.rows < 1, "-window-rows must be at least 1")
 	fault(o.windowBytes < 1<<20 || o.windowBytes > 512<<20, "-window-bytes must be from 1 MiB to 512 MiB")
@@ -308,16 +281,8 @@ func (o *options) kafkaFaults() (errs []error) {
 	if o.isTLS() {
 		cfg.TLS = &tls.Config{} // its files are read later
 	}
-	return append(errs, faultLines("kafka: ", cfg.Validate())...)
-}
-
-// faultLines are the faults that a configuration's Validate has joined.
-func faultLines(prefix string, err error) (errs []error) {
-	if err == nil {
-		return nil
-	}
-	for line := range strings.Lines(err.Error()) {
-		errs = append(errs, errors.New(prefix+strings.TrimSpace(line)))
+	if err := cfg.Validate(); err != nil {
+		errs = append(errs, errors.New("kafka: "+strings.ReplaceAll(err.Error(), "\n", "\nkafka: ")))
 	}
 	return errs
 }
@@ -334,7 +299,7 @@ func (o *options) kafka() kafka.Config {
 		cfg.Brokers = strings.Split(o.brokers, ",")
 	}
 	if cfg.Auth.Mechanism == kafka.MSKIAM {
-		cfg.Auth.Region = cmp.Or(o.awsRegion, os.Getenv("AWS_REGION"))
+		cfg.Auth.Region = cmp.Or(o.lake.Keys.Region, os.Getenv("AWS_REGION"))
 	}
 	return cfg
 }
@@ -354,43 +319,6 @@ func (o *options) subjects() (events, totals string) {
 	return cmp.Or(o.registrySubject, name+"-value"), cmp.Or(o.registryTotals, name+"-totals-value")
 }
 
-// inGlue is the value of -catalog for AWS Glue.
-const inGlue = "glue"
-
-func (o *options) lakeFaults() (errs []error) {
-	fault := func(bad bool, text string) {
-		if bad {
-			errs = append(errs, errors.New(text))
-		}
-	}
-	if isPostgres(o.catalog) {
-		u, err := url.Parse(o.catalog)
-		fault(err != nil, "-catalog is not a URL")
-		if err == nil {
-			_, inUser := u.User.Password()
-			fault(inUser || u.Query().Has("password") || u.Query().Has("sslpassword"),
-				"-catalog holds a password, which every process of the machine can read: put it into the file that PGPASSFILE names")
-		}
-	}
-	fault(o.glueCatalogID != "" && o.catalog != inGlue, "-glue-catalog-id is of -catalog glue")
-	if o.s3Bucket == "" {
-		fault(o.catalog == inGlue, "-catalog glue needs -s3-bucket, where those who read Glue find the files")
-		fault(o.s3Prefix != "" || o.s3Endpoint != "" || o.s3PathStyle || o.s3CA != "" || o.kmsKeys != "", "-s3-… and -kms-keys need -s3-bucket")
-		return errs
-	}
-	fault(o.kmsKeys == "", "-s3-bucket needs -kms-keys")
-	return append(errs, faultLines("s3: ", o.s3().Validate())...)
-}
-
-func isPostgres(catalog string) bool {
-	return strings.HasPrefix(catalog, "postgres://") || strings.HasPrefix(catalog, "postgresql://")
-}
-
-// s3 is the store's configuration, without what is read from files.
-func (o *options) s3() s3.Config {
-	return s3.Config{Bucket: o.s3Bucket, Prefix: o.s3Prefix, Region: o.awsRegion, Endpoint: o.s3Endpoint, PathStyle: o.s3PathStyle}
-}
-
 func (o *options) adminFaults() (errs []error) {
 	if o.admin == "" {
 		return nil
@@ -404,16 +332,11 @@ func (o *options) adminFaults() (errs []error) {
 	if err != nil {
 		return []error{errors.New("-admin is not host:port")}
 	}
-	local, isTLS := isLoopback(host), o.adminCert != ""
+	local, isTLS := keyflags.IsLoopback(host), o.adminCert != ""
 	fault(isTLS != (o.adminKey != ""), "-admin-cert and -admin-key go together")
 	fault(o.adminClientCA != "" && !isTLS, "-admin-client-ca needs -admin-cert")
 	fault(o.adminPlain && isTLS, "-admin-plain and -admin-cert exclude each other")
 	fault(!local && !isTLS && !o.adminPlain, "-admin is not on loopback: TLS is needed, give -admin-cert and -admin-key (or -admin-plain, on a network that protects it)")
 	fault(o.pprof && !local && o.adminClientCA == "", "-pprof beyond loopback needs -admin-client-ca")
 	return errs
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

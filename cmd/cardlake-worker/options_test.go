@@ -57,6 +57,8 @@ func TestFaults(t *testing.T) {
 		{"account without glue", kafka, "-glue-catalog-id 123456789012", []string{"-glue-catalog-id is of -catalog glue"}},
 		{"s3 without bucket", kafka, "-s3-prefix p", []string{"need -s3-bucket"}},
 		{"bucket without keys", kafka, "-s3-bucket the-lake", []string{"needs -kms-keys"}},
+		{"vault", kafka, "-vault https://vault.example:8443 -vault-cert c -vault-key k -vault-ca a -pinned-cards 10", nil},
+		{"vault's faults at once", kafka, "-vault http://vault.example -vault-cert c -pinned-cards -1", []string{"go together", "-vault is not https", "-pinned-cards must be"}},
 		{"bucket's name and endpoint in clear", s3, "-s3-bucket B -s3-endpoint http://s3.example", []string{"Bucket", "Endpoint"}},
 		{"admin on all interfaces", kafka, "-admin :9464", []string{"-admin is not on loopback"}},
 		{"admin elsewhere", kafka, "-admin 192.0.2.1:9464", []string{"-admin is not on loopback"}},

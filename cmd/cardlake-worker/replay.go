@@ -11,12 +11,8 @@ import (
 	"time"
 
 	"github.com/cardlake/cardlake"
-	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/ingest"
 	"github.com/cardlake/cardlake/ingest/replay"
-	"github.com/cardlake/cardlake/internal/home"
-	"github.com/cardlake/cardlake/keys/local"
-	"github.com/cardlake/cardlake/writers"
 )
 
 // errRejectedAgain says that the cause of some rejections has not been put right.
@@ -29,56 +25,21 @@ const replayDedup = 100 * 365 * 24 * time.Hour
 // again replays rejected records and prints what became of them.
 func again(ctx context.Context, o *options, stdout, stderr io.Writer) (err error) {
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	cardKeys, err := local.OpenFile(o.cardKeyring, o.cardSecret)
+	l, err := o.open(ctx, log)
 	if err != nil {
 		return err
 	}
-	tenants, err := catalog.OpenTenants(home.Dir(o.dir).Tenants())
+	defer func() { err = errors.Join(err, l.Close()) }()
+	from, cfg := replay.Deps{Rejected: l.rejected, Store: l.Store, Keys: l.cardKeys}, replay.Config{Reasons: o.reasons}
+	source, err := replay.New(from, cfg)
 	if err != nil {
 		return err
 	}
-	store, err := o.store()
-	if err != nil {
-		return err
-	}
-	lake, err := o.openCatalog(ctx, store, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lake.Close()) }()
-	transactions, err := lake.Table(ctx, cardlake.Transactions)
-	if err != nil {
-		return err
-	}
-	rejected, err := lake.Table(ctx, cardlake.Rejected)
-	if err != nil {
-		return err
-	}
-	totals, err := lake.Table(ctx, cardlake.ControlTotals)
-	if err != nil {
-		return err
-	}
-	versions, totalVersions, err := o.schemaVersions(ctx)
-	if err != nil {
-		return err
-	}
-	deps, cfg := replay.Deps{Rejected: rejected, Store: store, Keys: cardKeys}, replay.Config{Reasons: o.reasons}
-	source, err := replay.New(deps, cfg)
-	if err != nil {
-		return err
-	}
-	worker := ingest.New(ingest.Deps{
-		Source: source, Tenants: tenants, Keys: cardKeys, Secrets: cardKeys,
-		Transactions: transactions, Rejected: rejected, Totals: totals,
-		History:      replay.History(deps, cfg, versions, transactions),
-		Kept:         ingest.KeptIn(rejected, store),
-		Writer:       writers.New(store, tenants, writers.Config{}),
-		RejectWriter: writers.NewRejected(store, writers.Config{}),
-		TotalsWriter: writers.NewTotals(store, tenants, writers.Config{}),
-		Log:          log,
-	}, ingest.Config{
+	deps := l.deps(source, log)
+	deps.History = replay.History(from, cfg, l.versions, l.transactions)
+	worker := ingest.New(deps, ingest.Config{
 		WindowAge: time.Second, WindowRows: o.rows, WindowBytes: o.windowBytes, TailWindows: -1,
-		Dedup: replayDedup, SchemaVersions: versions, TotalVersions: totalVersions,
+		Dedup: replayDedup, PinnedCards: o.pins.cards, SchemaVersions: l.versions, TotalVersions: l.totalVersions,
 	})
 	if err := runToEnd(ctx, worker, source); err != nil {
 		return err

@@ -87,10 +87,13 @@ func makeTemplate(ctx context.Context) error {
 
 // site is a folder with keyrings and a tenant.
 type site struct {
-	t       *testing.T
-	dir     home.Dir
-	encoder *wire.Encoder
-	owner   keys.Owner
+	t        *testing.T
+	dir      home.Dir
+	cardKeys keys.Provider
+	encoder  *wire.Encoder
+	owner    keys.Owner
+	// of a reader of the lake, beside -dir
+	lakeFlags []string
 	// of withBroker
 	broker *kfake.Cluster
 	client *kgo.Client
@@ -114,7 +117,7 @@ func newSite(t *testing.T) *site {
 			t.Fatal(err)
 		}
 	}
-	return &site{t: t, dir: d, owner: template.owner, encoder: wire.NewEncoder(template.cardKeys, wire.EncoderConfig{})}
+	return &site{t: t, dir: d, owner: template.owner, cardKeys: template.cardKeys, encoder: wire.NewEncoder(template.cardKeys, wire.EncoderConfig{})}
 }
 
 // withBroker adds a broker with the topic.

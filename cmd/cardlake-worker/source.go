@@ -4,16 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	awskinesis "github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/jackc/pgx/v5"
@@ -24,6 +21,7 @@ import (
 	"github.com/cardlake/cardlake/ingest"
 	"github.com/cardlake/cardlake/ingest/kafka"
 	"github.com/cardlake/cardlake/ingest/kinesis"
+	"github.com/cardlake/cardlake/internal/lakeflags"
 )
 
 // newSource returns the stream, and what closes what it needs beside.
@@ -37,7 +35,7 @@ func (o *options) newSource(ctx context.Context, log *slog.Logger) (_ ingest.Sou
 		}
 		return listenTo(cfg), closeIt, err
 	}
-	at, err := o.aws(ctx)
+	at, err := o.lake.Keys.AWS(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -52,7 +50,7 @@ func (o *options) newSource(ctx context.Context, log *slog.Logger) (_ ingest.Sou
 			d.Retryer = aws.NopRetryer{} // the source tries again
 		}), table, name)
 	} else {
-		db, err := openLeases(o.catalog)
+		db, err := openLeases(&o.lake)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -74,51 +72,21 @@ func (o *options) newSource(ctx context.Context, log *slog.Logger) (_ ingest.Sou
 
 // openLeases opens the catalog's database once more. The catalog was opened before and has
 // checked that the connection is a safe one.
-func openLeases(catalog string) (*sql.DB, error) {
-	if isPostgres(catalog) {
-		cfg, err := pgx.ParseConfig(catalog)
+func openLeases(lake *lakeflags.Flags) (*sql.DB, error) {
+	if lake.IsPostgres() {
+		cfg, err := pgx.ParseConfig(lake.Catalog)
 		if err != nil {
 			return nil, fmt.Errorf("leases: %w", err)
 		}
 		cfg.DefaultQueryExecMode = pgx.QueryExecModeExec // poolers do not know prepared statements
 		return stdlib.OpenDB(*cfg), nil
 	}
-	path, err := filepath.Abs(catalog)
+	path, err := filepath.Abs(lake.Catalog)
 	if err != nil {
 		return nil, fmt.Errorf("leases: %w", err)
 	}
 	dsn := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"_pragma": {"busy_timeout(10000)"}, "_txlock": {"immediate"}}.Encode()}
 	return sql.Open("sqlite", dsn.String())
-}
-
-// aws is how AWS is reached: with the environment's credentials, and in clear on this
-// machine only, also where the environment names another endpoint.
-func (o *options) aws(ctx context.Context) (aws.Config, error) {
-	var options []func(*awsconfig.LoadOptions) error
-	if o.awsRegion != "" {
-		options = append(options, awsconfig.WithRegion(o.awsRegion))
-	}
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, options...)
-	if err != nil {
-		return cfg, fmt.Errorf("AWS configuration: %w", err)
-	}
-	if cfg.Region == "" {
-		return cfg, errors.New("AWS configuration: no region: give -aws-region")
-	}
-	// Not before: instance and container roles are had in clear from addresses of AWS's own.
-	cfg.HTTPClient = encryptedOnly{cfg.HTTPClient}
-	return cfg, nil
-}
-
-// encryptedOnly refuses to send in clear what leaves the machine.
-type encryptedOnly struct{ next aws.HTTPClient }
-
-// Do implements aws.HTTPClient.
-func (e encryptedOnly) Do(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme != "https" && !isLoopback(r.URL.Hostname()) {
-		return nil, fmt.Errorf("%s %s: only https, or http to a loopback address", r.Method, r.URL.Host)
-	}
-	return e.next.Do(r)
 }
 
 // schemaVersions are the registry's schema ids of events and of control totals that this
@@ -129,7 +97,7 @@ func (o *options) schemaVersions(ctx context.Context) (events, totals map[uint32
 	}
 	cfg := o.registryConfig()
 	if o.registryCA != "" {
-		pool, err := certificates(o.registryCA)
+		pool, err := lakeflags.Certificates(o.registryCA)
 		if err != nil {
 			return nil, nil, fmt.Errorf("-registry-ca: %w", err)
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cardlake/cardlake/ingest/tailserver"
+	"github.com/cardlake/cardlake/internal/lakeflags"
 )
 
 // listenTail opens the address of the hot tail, nil if there is none.
@@ -35,7 +36,7 @@ func (o *options) serveTail(ctx context.Context, l net.Listener, worker tailserv
 	if _, err := load(nil); err != nil {
 		return nil, fmt.Errorf("-tail-tls-cert: %w", err)
 	}
-	pool, err := certificates(o.tailClientCA)
+	pool, err := lakeflags.Certificates(o.tailClientCA)
 	if err != nil {
 		return nil, fmt.Errorf("-tail-client-ca: %w", err)
 	}

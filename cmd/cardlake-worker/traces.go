@@ -18,6 +18,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/internal/keyflags"
 )
 
 // traceEndpoint is where the environment wants traces sent (OpenTelemetry, "OTLP Exporter
@@ -41,7 +42,7 @@ func traceFaults(getenv func(string) string, plain bool) []error {
 	// The SDK lets the variables of INSECURE override the URL's scheme.
 	isPlain := u.Scheme == "http" || strings.EqualFold(getenv("OTEL_EXPORTER_OTLP_INSECURE"), "true") ||
 		strings.EqualFold(getenv("OTEL_EXPORTER_OTLP_TRACES_INSECURE"), "true")
-	if isPlain && !isLoopback(u.Hostname()) && !plain {
+	if isPlain && !keyflags.IsLoopback(u.Hostname()) && !plain {
 		return []error{errors.New("OTEL_EXPORTER_OTLP_ENDPOINT is not on loopback: TLS is needed, give an https URL (or -trace-plain, on a network that protects it)")}
 	}
 	return nil

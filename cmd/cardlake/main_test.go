@@ -13,14 +13,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/cardlake/cardlake"
-	"github.com/cardlake/cardlake/catalog"
-	"github.com/cardlake/cardlake/catalog/iceberg"
 	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/keys/local"
-	"github.com/cardlake/cardlake/queries/queriestest"
-	"github.com/cardlake/cardlake/writers/objects"
 )
 
 func TestMain(m *testing.M) {
@@ -47,8 +42,10 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// makeLake makes what the demo leaves behind: sealed files, a catalog and the lake's keyring.
-func makeLake(ctx context.Context, dir home.Dir, files, rows int) error {
+const testOwner = keys.Owner("abcdefghijklmnop")
+
+// makeKeyring makes the folder and in it the lake's keyring.
+func makeKeyring(ctx context.Context, dir home.Dir) error {
 	if err := dir.Make(); err != nil {
 		return err
 	}
@@ -56,37 +53,15 @@ func makeLake(ctx context.Context, dir home.Dir, files, rows int) error {
 	if err != nil {
 		return err
 	}
-	const owner = keys.Owner("abcdefghijklmnop")
-	if err := keyring.EnsureOwners(ctx, keys.Lake, owner); err != nil {
+	return keyring.EnsureOwners(ctx, keys.Lake, testOwner)
+}
+
+// makeLake makes what the demo leaves behind: sealed files, a catalog and the lake's keyring.
+func makeLake(ctx context.Context, dir home.Dir, files, rows int) error {
+	if err := makeKeyring(ctx, dir); err != nil {
 		return err
 	}
-	store := objects.NewSealed(dir.Objects(), keyring, objects.SealedConfig{})
-	cat, err := iceberg.Open(ctx, iceberg.Config{DB: dir.Catalog(), Objects: store})
-	if err != nil {
-		return err
-	}
-	defer cat.Close()
-	table, err := cat.Table(ctx, cardlake.Transactions)
-	if err != nil {
-		return err
-	}
-	var all []cardlake.DataFile
-	for i := range files {
-		file, body, err := queriestest.File(i, rows)
-		if err != nil {
-			return err
-		}
-		if err := store.Put(ctx, file.Name, owner, body); err != nil {
-			return err
-		}
-		all = append(all, file)
-	}
-	if files == 0 {
-		return nil
-	}
-	to := cardlake.Positions{{Stream: "transactions"}: {Next: int64(files * rows)}}
-	_, err = table.Append(ctx, catalog.Append{Files: all, To: to})
-	return err
+	return fill(ctx, []string{"-dir", string(dir)}, files, rows)
 }
 
 func TestFormatsOnStdoutAreClean(t *testing.T) {

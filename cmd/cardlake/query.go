@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cardlake/cardlake/internal/lakeflags"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/embedded"
 	"github.com/cardlake/cardlake/queries/render"
@@ -18,8 +19,8 @@ const maxStatement = 1 << 20
 
 func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
 	fs := flagSet("query", "SQL", `Answers one SELECT statement over the tables that "cardlake tables" lists. SQL "-" is read from standard input.`, stderr)
-	var p place
-	p.flags(fs)
+	var place lakeflags.Flags
+	place.Define(fs, lakeflags.Read)
 	var w workers
 	w.flags(fs)
 	formatName := fs.String("format", "table", "how rows are written: "+strings.Join(render.Names(), ", "))
@@ -38,7 +39,7 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	case *maxRows < 0 || *timeout <= 0 || *memory < 1 || *memory > 1<<20:
 		return misused(fs, "-max-rows must not be negative, -timeout must be positive, -memory from 1 to %d", 1<<20)
 	}
-	if err := w.check(); err != nil {
+	if err := errors.Join(place.Complete(), w.check()); err != nil {
 		return misused(fs, "%v", err)
 	}
 	sql := fs.Arg(0)
@@ -54,7 +55,7 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	}
 
 	start := time.Now()
-	l, err := p.open(ctx)
+	l, err := open(ctx, &place)
 	if err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 		defer func() { err = errors.Join(err, tails.Close()) }()
 		cfg.Tail = tails
 	}
-	engine := embedded.New(l.planner, l.store, cfg)
+	engine := embedded.New(l.planner, l.Store, cfg)
 	gateway := queries.New(parser, engine, queries.Config{MaxRows: *maxRows, Timeout: *timeout, MaxSQL: maxStatement})
 	result, err := gateway.Query(ctx, sql)
 	if err != nil {
@@ -115,6 +116,9 @@ func footer(w io.Writer, r *queries.Result, elapsed time.Duration) {
 			fmt.Fprintf(w, ", without what is not committed yet: %v", s.TailError)
 		case len(s.Lacking) > 0:
 			fmt.Fprintf(w, ", without what is not committed yet of %d partitions", len(s.Lacking))
+		}
+		if s.Unanswered != nil {
+			fmt.Fprintf(w, ", without workers that do not answer: %v", s.Unanswered)
 		}
 	}
 	fmt.Fprintln(w, ")")

@@ -12,6 +12,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/internal/lakeflags"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/embedded"
 	"github.com/cardlake/cardlake/queries/reconcile"
@@ -36,8 +37,8 @@ func (c exitCode) Error() string { return "exit code " + strconv.Itoa(int(c)) }
 // reconcileRows compares the lake's rows with the control totals.
 func reconcileRows(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	fs := flagSet("reconcile", "", reconcileAbout, stderr)
-	var p place
-	p.flags(fs)
+	var place lakeflags.Flags
+	place.Define(fs, lakeflags.Read)
 	since := fs.String("since", "", "first minute: a `time` in RFC 3339, or how long ago, as 24h; default the first there is")
 	until := fs.String("until", "", "end of the last minute, a `time` as -since; default none")
 	tenant := fs.String("tenant", "", "`name` of the only tenant to look at; default all")
@@ -73,14 +74,17 @@ func reconcileRows(ctx context.Context, args []string, stdout, stderr io.Writer)
 		return misused(fs, "-since must be before -until")
 	}
 
-	l, err := p.open(ctx)
+	if err := place.Complete(); err != nil {
+		return misused(fs, "%v", err)
+	}
+	l, err := open(ctx, &place)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	parser := embedded.NewParser()
 	defer func() { err = errors.Join(err, parser.Close()) }()
-	engine := embedded.New(l.planner, l.store, embedded.Config{Memory: *memory << 20})
+	engine := embedded.New(l.planner, l.Store, embedded.Config{Memory: *memory << 20})
 	gateway := queries.New(parser, engine, queries.Config{MaxRows: -1, Timeout: *timeout})
 	report, err := reconcile.Run(ctx, gateway, cfg)
 	if err != nil {

@@ -12,12 +12,9 @@ import (
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/catalog"
-	"github.com/cardlake/cardlake/catalog/iceberg"
 	"github.com/cardlake/cardlake/internal/home"
-	"github.com/cardlake/cardlake/keys/local"
 	"github.com/cardlake/cardlake/queries/queriestest"
 	"github.com/cardlake/cardlake/queries/reconcile"
-	"github.com/cardlake/cardlake/writers/objects"
 	"github.com/cardlake/cardlake/writers/parquet"
 )
 
@@ -62,25 +59,20 @@ func countLake(t *testing.T, dir home.Dir, files, rows, first int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keyring, err := local.OpenFile(dir.LakeKeyring(), dir.LakeSecret())
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := objects.NewSealed(dir.Objects(), keyring, objects.SealedConfig{})
 	file := cardlake.DataFile{
 		Name: "data/control_totals/x.parquet", Tenant: "aurora", Day: cardlake.DayOf(queriestest.Epoch.UnixMicro()),
 		Rows: int64(b.Len()), Bytes: int64(len(body)), SplitOffsets: splits,
 	}
 	file.MinTime, file.MaxTime = b.TimeRange()
-	if err := store.Put(t.Context(), file.Name, "abcdefghijklmnop", body); err != nil {
-		t.Fatal(err)
-	}
-	cat, err := iceberg.Open(t.Context(), iceberg.Config{DB: dir.Catalog(), Objects: store})
+	l, err := openToWrite(t.Context(), []string{"-dir", string(dir)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cat.Close()
-	table, err := cat.Table(t.Context(), cardlake.ControlTotals)
+	defer l.Close()
+	if err := l.Store.Put(t.Context(), file.Name, testOwner, body); err != nil {
+		t.Fatal(err)
+	}
+	table, err := l.Table(t.Context(), cardlake.ControlTotals)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/internal/lakeflags"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/render"
 )
@@ -47,8 +48,8 @@ func (l *listing) Close() error { return nil }
 
 func tables(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	fs := flagSet("tables", "", "Lists the tables of the lake, with the rows and files of their newest snapshots.", stderr)
-	var p place
-	p.flags(fs)
+	var place lakeflags.Flags
+	place.Define(fs, lakeflags.Read)
 	formatName := fs.String("format", "table", "how rows are written: "+strings.Join(render.Names(), ", "))
 	if err := parse(fs, args); err != nil {
 		return err
@@ -60,7 +61,10 @@ func tables(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 	case fs.NArg() != 0:
 		return misused(fs, "takes no arguments, got %q", fs.Arg(0))
 	}
-	l, err := p.open(ctx)
+	if err := place.Complete(); err != nil {
+		return misused(fs, "%v", err)
+	}
+	l, err := open(ctx, &place)
 	if err != nil {
 		return err
 	}

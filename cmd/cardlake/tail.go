@@ -2,13 +2,12 @@ package main
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"strings"
 
+	"github.com/cardlake/cardlake/internal/lakeflags"
 	"github.com/cardlake/cardlake/queries/tail"
 )
 
@@ -49,13 +48,9 @@ func (w *workers) open() (*tail.Workers, error) {
 	if _, err := load(nil); err != nil {
 		return nil, fmt.Errorf("-tail-cert: %w", err)
 	}
-	pem, err := os.ReadFile(w.ca)
+	pool, err := lakeflags.Certificates(w.ca)
 	if err != nil {
 		return nil, fmt.Errorf("-tail-ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("-tail-ca: %s has no certificate", w.ca)
 	}
 	return tail.NewWorkers(strings.Split(w.addrs, ","), &tls.Config{RootCAs: pool, GetClientCertificate: load, MinVersion: tls.VersionTLS13}, tail.WorkersConfig{})
 }

@@ -121,6 +121,7 @@ type name struct {
 	mu       sync.Mutex
 	clients  map[string]*Client // by address
 	looked   time.Time          // when the name was looked up
+	failed   error              // of that look-up
 	isClosed bool
 }
 
@@ -148,25 +149,32 @@ func newName(addr string, config *tls.Config, cfg WorkersConfig) (*name, error) 
 func (n *name) Tail(ctx context.Context, from cardlake.Positions) (queries.TailRows, error) {
 	workers, err := n.workers(ctx)
 	if err != nil {
-		return queries.TailRows{}, fmt.Errorf("tail: look up %s: %w", n.host, err)
+		err = fmt.Errorf("tail: look up %s: %w", n.host, err)
 	}
-	return workers.Tail(ctx, from)
+	if len(workers) == 0 {
+		return queries.TailRows{}, err
+	}
+	rows, askErr := workers.Tail(ctx, from)
+	if askErr != nil {
+		return queries.TailRows{}, errors.Join(err, askErr)
+	}
+	rows.Unanswered = errors.Join(err, rows.Unanswered)
+	return rows, nil
 }
 
 // workers returns those at the name's addresses. If they cannot be looked up, those that
-// were there before are asked.
+// were there before are returned with the error: there may be others by now.
 func (n *name) workers(ctx context.Context) (queries.Tails, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var failed error
 	if now := n.cfg.Now(); n.looked.IsZero() || now.Sub(n.looked) >= n.cfg.Refresh || len(n.clients) == 0 {
 		// Others do not wait for this look-up but ask the workers that are known.
 		n.looked = now
 		n.mu.Unlock()
 		hosts, err := n.cfg.Lookup(ctx, n.host)
 		n.mu.Lock()
-		if failed = err; err == nil {
-			failed = n.set(hosts)
+		if n.failed = err; err == nil {
+			n.failed = n.set(hosts)
 		}
 	}
 	switch {
@@ -177,9 +185,9 @@ func (n *name) workers(ctx context.Context) (queries.Tails, error) {
 		for _, addr := range slices.Sorted(maps.Keys(n.clients)) {
 			out = append(out, n.clients[addr])
 		}
-		return out, nil
-	case failed != nil:
-		return nil, failed
+		return out, n.failed
+	case n.failed != nil:
+		return nil, n.failed
 	}
 	return nil, errors.New("it has no address")
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -61,8 +62,9 @@ func (n *town) worker(addr string, p cardlake.StreamPartition, from, to int64) (
 			n.t.Fatal(err)
 		}
 	}
+	view := b.View()
 	s, err := tailserver.New(answering{func(cardlake.Positions) (*ingest.Tail, error) {
-		return &ingest.Tail{To: cardlake.Positions{p: {Next: to}}, Rows: []arrow.RecordBatch{b.View()}}, nil
+		return &ingest.Tail{To: cardlake.Positions{p: {Next: to}}, Rows: []arrow.RecordBatch{view}}, nil
 	}}, tailserver.Config{
 		Certificate: n.authority.Server(group), ClientCAs: n.authority.Pool(), Clients: []string{reader}, Log: slog.New(slog.DiscardHandler),
 	})
@@ -147,8 +149,9 @@ func part(n int32) cardlake.StreamPartition {
 	return cardlake.StreamPartition{Stream: "cards", Partition: n}
 }
 
-// check asks for the tail and checks where it ends, and that each row before is there once.
-func (n *town) check(w *tail.Workers, from, want cardlake.Positions) {
+// check asks for the tail and checks where it ends, that each row before is there once, and
+// that the words, and only if there are any something, are told of workers that do not answer.
+func (n *town) check(w *tail.Workers, from, want cardlake.Positions, unanswered ...string) {
 	n.t.Helper()
 	got, err := w.Tail(n.t.Context(), from)
 	if err != nil {
@@ -158,6 +161,14 @@ func (n *town) check(w *tail.Workers, from, want cardlake.Positions) {
 	defer got.Release()
 	if diff := cmp.Diff(want, got.To); diff != "" {
 		n.t.Errorf("where the tail ends (-want +got):\n%s", diff)
+	}
+	if (got.Unanswered != nil) != (len(unanswered) > 0) {
+		n.t.Errorf("unanswered: %v, want %q", got.Unanswered, unanswered)
+	}
+	for _, words := range unanswered {
+		if got.Unanswered != nil && !strings.Contains(got.Unanswered.Error(), words) {
+			n.t.Errorf("unanswered: %v, want %q", got.Unanswered, unanswered)
+		}
 	}
 	rows := map[cardlake.Position]int{}
 	for _, record := range got.Records {
@@ -188,7 +199,7 @@ func TestWorkersOfAList(t *testing.T) {
 	w := n.workers("10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1")
 	both := cardlake.Positions{part(0): {Next: 25}, part(1): {Next: 9}}
 	for range 3 {
-		n.check(w, start, both)
+		n.check(w, start, both, "10.0.0.3:1")
 	}
 	n.set(func() {
 		if n.dialled["10.0.0.1:1"] != 1 {
@@ -196,7 +207,7 @@ func TestWorkersOfAList(t *testing.T) {
 		}
 	})
 	stop()
-	n.check(w, start, cardlake.Positions{part(1): {Next: 9}})
+	n.check(w, start, cardlake.Positions{part(1): {Next: 9}}, "10.0.0.1:1", "10.0.0.3:1")
 	if _, err := n.workers("10.0.0.3:1", "10.0.0.4:1").Tail(t.Context(), start); err == nil {
 		t.Error("nobody answered, and that is no error")
 	}
@@ -246,13 +257,15 @@ func TestWorkersOfAName(t *testing.T) {
 	n.check(w, start, cardlake.Positions{part(0): {Next: 25}}) // not looked up yet
 	later := func() { n.set(func() { n.now = n.now.Add(time.Minute) }) }
 	later()
-	n.check(w, start, cardlake.Positions{part(0): {Next: 25}, part(1): {Next: 9}, part(2): {Next: 3}})
+	n.check(w, start, cardlake.Positions{part(0): {Next: 25}, part(1): {Next: 9}, part(2): {Next: 3}}, "10.0.0.9:7")
 	n.set(func() { n.names[group] = []string{"10.0.0.2"} })
 	later()
 	n.check(w, start, cardlake.Positions{part(1): {Next: 9}})
 	n.set(func() { n.failing = errors.New("no name server") })
 	later()
-	n.check(w, start, cardlake.Positions{part(1): {Next: 9}})
+	for range 2 { // whether or not it is looked up again
+		n.check(w, start, cardlake.Positions{part(1): {Next: 9}}, "no name server")
+	}
 	n.set(func() {
 		if n.lookups != 5 || n.dialled["10.0.0.1:7"] != 1 || n.dialled["10.0.0.2:7"] != 1 {
 			t.Errorf("%d look-ups, connections %v", n.lookups, n.dialled)
@@ -273,7 +286,7 @@ func TestNameThatFails(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 	n.worker("10.0.0.2:7", part(1), 5, 9)
-	n.check(n.workers("10.0.0.2:7", "dns:"+group+":7"), start, cardlake.Positions{part(1): {Next: 9}})
+	n.check(n.workers("10.0.0.2:7", "dns:"+group+":7"), start, cardlake.Positions{part(1): {Next: 9}}, "no name server")
 }
 
 // Many ask while addresses change.

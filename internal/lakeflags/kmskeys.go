@@ -1,4 +1,4 @@
-package main
+package lakeflags
 
 import (
 	"encoding/json"
