@@ -1,7 +1,7 @@
 GO ?= go
 DIR ?= cardlake-data
 
-.PHONY: demo build test test-race test-kill test-real kill-real kill-kinesis commits soak freshness consistency lint bench clean
+.PHONY: demo build test test-race test-kill test-real kms-real kill-real kill-kinesis commits soak freshness consistency lint bench bench-short clean
 
 demo: build ## the main job, on embedded defaults; ends by itself
 	./bin/cardlake-demo -dir $(DIR)
@@ -22,8 +22,12 @@ test-kill: ## the long form of the kill test: 100,000 transactions, ten SIGKILLs
 
 test-real: ## the same suites on a real Kafka (Java 17 and Maven), a real PostgreSQL, PyIceberg and PyArrow
 	CARDLAKE_REAL=1 $(GO) test -count=1 -timeout 30m ./internal/kafkareal ./ingest/kafka ./internal/killtest
-	@test -x .cache/python/bin/python || { python3 -m venv .cache/python && .cache/python/bin/pip -q install pyarrow==26.0.0 'pyiceberg[sql-sqlite]==0.12.0'; }
-	CARDLAKE_REAL=1 CARDLAKE_PYTHON=$(CURDIR)/.cache/python/bin/python $(GO) test -count=1 -timeout 20m ./catalog/iceberg/... ./writers/parquet
+	@test -x .cache/python/bin/python || { python3 -m venv .cache/python && .cache/python/bin/pip -q install pyarrow==26.0.0 'pyiceberg[sql-sqlite,sql-postgres]==0.12.0'; }
+	CARDLAKE_REAL=1 CARDLAKE_PYTHON=$(CURDIR)/.cache/python/bin/python $(GO) test -count=1 -timeout 20m ./catalog/iceberg/... ./writers/parquet ./internal/readers
+	CARDLAKE_REAL=1 $(GO) test -count=1 -timeout 20m ./tokenize/ff1 ./tokenize/vault/...
+
+kms-real: ## the keyring's suite on AWS KMS itself; makes billed keys and deletes them after 7 days
+	$(GO) test -run TestSuiteOnAWS -count=1 -v -timeout 30m ./keys/kms
 
 kill-real: ## 200 SIGKILLs over two workers on a real Kafka, for each group protocol
 	CARDLAKE_REAL=1 CARDLAKE_KILLS=200 $(GO) test -count=1 -v -timeout 60m -run LoseAndDoubleNothing ./internal/killtest
@@ -50,6 +54,9 @@ lint: ## formatting, vet, static analysis, known vulnerabilities
 
 bench: ## all benchmarks, as a table
 	@$(GO) run ./internal/bench
+
+bench-short: ## each benchmark once: that they work, not how fast
+	@$(GO) run ./internal/bench -short
 
 clean:
 	rm -rf bin $(DIR)

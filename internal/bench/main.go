@@ -1,159 +1,129 @@
 // Command bench runs every benchmark of the module and prints them as one table, each beside
 // the reference that was measured in the same run: figures of a shared machine mean little
 // by themselves, their ratios mean more.
+//
+// It runs in the module's root. The first groups follow the data from the stream to the lake;
+// packages that no group names come last, each as a group of its own.
 package main
 
 import (
-	"bufio"
-	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
+	"regexp"
 	"runtime"
-	"strconv"
 	"strings"
-	"text/tabwriter"
+	"time"
 )
 
-// group is one package's benchmarks, and which of them are compared.
-type group struct {
-	pkg   string
-	pairs []pair
-}
-
-// pair compares a benchmark with its reference by a unit, of which more is better if rate.
-type pair struct {
-	bench, reference, unit string
-	rate                   bool
-}
-
-var groups = []group{
-	{"./tokenize", []pair{{"Token", "TokenReference", "ns/op", false}}},
-	{"./card/wire", []pair{{"DecodeOpen", "DecodeReference", "ns/op", false}}},
-	{"./card", nil},
-	{"./tokenize/discover", nil},
-	{"./processor/iso8583", []pair{{"Parse", "ParseMoovReference", "ns/op", false}}},
-	{"./processor/ledger", nil},
-	{"./processor", nil},
-	{"./sim", nil},
-	{".", nil},
-	{"./writers/objects", nil},
-	{"./writers/objects/s3", nil},
-	{"./writers/parquet", nil},
-	{"./writers", []pair{{"Writer/50000", "ReferencePqarrow", "rows/cpu-s", true}, {"Writer/50000", "ReferenceParquetGo", "rows/cpu-s", true}}},
-	{"./catalog/iceberg", nil},
-	{"./ingest/kafka", []pair{{"KafkaToCommitted/embedded_broker", "ReferenceConsume", "tx/cpu-s", true}}},
-	{"./ingest/kinesis", nil},
-	{"./ingest/telemetry", nil},
-	{"./ingest/tailserver", []pair{{"Flight/tenants=100", "ReferenceInProcess/tenants=100", "rows/cpu-s", true}}},
-	{"./queries/embedded", []pair{{"Query/gateway", "Query/reference=duckdb-new", "ns/op", false}}},
-	{"./cmd/cardlake", nil},
+type options struct {
+	benchtime string
+	short     bool
+	only      *regexp.Regexp
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	time := flag.String("benchtime", "1s", "go test's -benchtime")
+	var o options
+	flag.StringVar(&o.benchtime, "benchtime", "", "go test's -benchtime for all groups; default what fits each")
+	flag.BoolVar(&o.short, "short", false, "run each benchmark once, on less data: shows that they work, not how fast")
+	only := flag.String("only", "", "`pattern` of the titles of the groups to run")
 	flag.Parse()
-	if err := run(ctx, *time, os.Stdout, os.Stderr); err != nil {
+	var err error
+	if o.only, err = regexp.Compile("(?i)" + *only); err == nil {
+		err = run(ctx, o, os.Stdout, os.Stderr)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, benchtime string, stdout, stderr io.Writer) error {
-	fmt.Fprintf(stdout, "%s, %d cores\n\n", runtime.Version(), runtime.NumCPU())
-	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "package\tbenchmark\tfigures\t\t\t\t\t")
-	for i, g := range groups {
-		fmt.Fprintf(stderr, "bench: %d of %d, %s\n", i+1, len(groups), g.pkg)
-		rows, err := benchmark(ctx, g.pkg, benchtime)
+func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
+	rest, err := ungrouped(".", groups)
+	if err != nil {
+		return err
+	}
+	var chosen []group
+	for _, g := range append(groups, rest...) {
+		if o.only.MatchString(g.title) {
+			chosen = append(chosen, g)
+		}
+	}
+	fmt.Fprintf(stdout, "%s, %d cores, load %s at the start\n%s\n", runtime.Version(), runtime.NumCPU(), load(), legend)
+	if o.short {
+		fmt.Fprintln(stdout, "Short: each benchmark ran once and on less data than it says. These are no figures to quote.")
+	}
+	start := time.Now()
+	var failed []error
+	for i, g := range chosen {
+		fmt.Fprintf(stderr, "bench: %d of %d, %s\n", i+1, len(chosen), g.title)
+		if err := runGroup(ctx, g, o, stdout); err != nil {
+			failed = append(failed, err)
+			fmt.Fprintln(stderr, "bench:", err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	fmt.Fprintf(stdout, "\n%d groups in %s\n", len(chosen), time.Since(start).Round(time.Second))
+	if len(failed) > 0 {
+		return fmt.Errorf("%d of %d groups failed", len(failed), len(chosen))
+	}
+	return nil
+}
+
+// runGroup prints the figures that there are, whatever failed.
+func runGroup(ctx context.Context, g group, o options, stdout io.Writer) error {
+	start := time.Now()
+	var env, notes []string
+	pairs := g.pairs
+	if g.bento {
+		program, version, err := buildBento(ctx, bentoModule)
 		if err != nil {
-			return err
-		}
-		for _, r := range rows {
-			fmt.Fprintf(t, "%s\t%s\t", strings.TrimPrefix(g.pkg, "./"), r.name)
-			for _, m := range r.metrics {
-				fmt.Fprintf(t, "%s %s\t", m.value, m.unit)
-			}
-			fmt.Fprintln(t)
-		}
-		for _, p := range g.pairs {
-			if ratio, ok := compare(rows, p); ok {
-				fmt.Fprintf(t, "\t%s ÷ %s\t%.2f (%s)\t\n", p.bench, p.reference, ratio, p.unit)
-			} else {
-				return fmt.Errorf("%s: no %s to compare %s with %s", g.pkg, p.unit, p.bench, p.reference)
-			}
-		}
-	}
-	return t.Flush()
-}
-
-type row struct {
-	name    string
-	metrics []metric
-}
-
-type metric struct{ value, unit string }
-
-// benchmark runs a package's benchmarks.
-func benchmark(ctx context.Context, pkg, benchtime string) ([]row, error) {
-	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchmem", "-benchtime", benchtime, "-timeout", "30m", pkg)
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s%s", pkg, err, out.String(), errs.String())
-	}
-	var rows []row
-	for s := bufio.NewScanner(&out); s.Scan(); {
-		f := strings.Fields(s.Text())
-		if len(f) < 4 || !strings.HasPrefix(f[0], "Benchmark") {
-			continue
-		}
-		name := strings.TrimPrefix(f[0], "Benchmark")
-		if i := strings.LastIndexByte(name, '-'); i > 0 {
-			name = name[:i]
-		}
-		r := row{name: name}
-		for i := 2; i+1 < len(f); i += 2 {
-			r.metrics = append(r.metrics, metric{f[i], f[i+1]})
-		}
-		rows = append(rows, r)
-	}
-	if len(rows) == 0 {
-		return nil, fmt.Errorf("%s: no benchmark ran", pkg)
-	}
-	return rows, nil
-}
-
-// compare returns bench over reference for a rate and reference over bench for a cost: above
-// 1 the benchmark is the better one.
-func compare(rows []row, p pair) (float64, bool) {
-	value := func(name string) (float64, bool) {
-		for _, r := range rows {
-			if r.name != name {
-				continue
-			}
-			for _, m := range r.metrics {
-				if m.unit == p.unit {
-					v, err := strconv.ParseFloat(m.value, 64)
-					return v, err == nil
+			notes = append(notes, "Bento: not built: "+err.Error())
+			pairs = nil
+			for _, p := range g.pairs {
+				if !strings.Contains(p.reference, "Bento") {
+					pairs = append(pairs, p)
 				}
 			}
+		} else {
+			defer os.RemoveAll(program.dir)
+			env = append(env, "CARDLAKE_BENTO="+program.path)
+			notes = append(notes, fmt.Sprintf("Bento: %s, built in %.0f s", version, time.Since(start).Seconds()))
 		}
-		return 0, false
 	}
-	b, ok1 := value(p.bench)
-	ref, ok2 := value(p.reference)
-	if !ok1 || !ok2 || b == 0 || ref == 0 {
-		return 0, false
+	var rows []row
+	var failed error
+	for _, s := range g.sources {
+		got, err := benchmark(ctx, s, cmp.Or(o.benchtime, g.benchtime, "1s"), o.short, env)
+		rows, failed = append(rows, got...), errors.Join(failed, err)
 	}
-	if p.rate {
-		return b / ref, true
+	if len(rows) == 0 && failed == nil {
+		notes = append(notes, "nothing ran: what it needs is not here")
 	}
-	return ref / b, true
+	t, err := newTable(rows, g.columns, g.trim, pairs)
+	t.print(stdout, fmt.Sprintf("%s  (%.0f s)", g.title, time.Since(start).Seconds()), append(strings.Split(g.note, "\n"), notes...))
+	if failed != nil {
+		fmt.Fprintf(stdout, "  failed, see standard error\n")
+		return failed
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", g.title, err)
+	}
+	return nil
+}
+
+// load is the machine's load average of the last minute: what else ran.
+func load() string {
+	text, _ := os.ReadFile("/proc/loadavg") // other systems have none
+	first, _, _ := strings.Cut(string(text), " ")
+	return cmp.Or(first, "unknown")
 }

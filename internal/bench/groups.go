@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// group is benchmarks that are shown together.
+type group struct {
+	title, note string
+	sources     []source
+	benchtime   string   // 1s if empty
+	columns     []string // units to show; all if empty
+	trim        string   // cut off the names
+	pairs       []pair
+	bento       bool // wants a Bento
+}
+
+// source is the benchmarks of a package that a pattern of go test's -bench matches.
+type source struct{ pkg, pattern string }
+
+// pair compares a benchmark with its reference.
+type pair struct{ bench, reference string }
+
+var perRow = []string{"rows/cpu-s", "rows/s", "allocs/row", "bytes/row", "peak-MiB"}
+
+var groups = []group{
+	{
+		title: "END TO END: Kafka → committed",
+		note: "500,000 events of 12 tenants, a row each; window 1 s; 47 columns and bloom filters, sealed and synced, catalog on SQLite.\n" +
+			"The broker is another process and in no figure, but for \"broker inside\". The references write the 40 clear fields of the same events.\n" +
+			"loop: franz-go, hamba/avro, parquet-go with zstd, plain files: nothing opened, tokenised, encrypted, synced or committed.\n" +
+			"Bento: kafka_franz, parquet_encode with zstd, plain files; Avro: the same bytes; JSON: the events written as JSON.",
+		sources: []source{{"./ingest/kafka", "."}}, columns: perRow, trim: "Kafka/", benchtime: "5s", bento: true,
+		pairs: []pair{{"worker", "reference loop"}, {"worker", "reference Bento Avro"}, {"worker", "reference Bento JSON"}, {"source alone", "reference client"}},
+	},
+	{
+		title: "WRITER: rows → one sealed, synced object",
+		note: "47 columns, zstd-1, 50,000 rows of one tenant and day unless the name says otherwise; ours with bloom filters and statistics.\n" +
+			"The references put their bytes into the same sealed store. DuckDB: appender, then COPY.",
+		sources: []source{{"./writers", "^Benchmark(Writer|ReferencePqarrow|ReferenceParquetGo|ReferenceDuckDB)$"}}, columns: perRow,
+		pairs: []pair{{"Writer/50000", "ReferencePqarrow"}, {"Writer/50000", "ReferenceParquetGo"}, {"Writer/50000", "ReferenceDuckDB"}},
+	},
+	{
+		title:   "ENCODER: columns → Parquet bytes",
+		note:    "The same rows, in columns already. DuckDBCopy: COPY of a table in memory to a file, one thread, zstd-1.",
+		sources: []source{{"./writers/parquet", "."}, {"./writers", "^BenchmarkReferenceDuckDBCopy$"}}, columns: perRow,
+		pairs: []pair{{"Encode/50000", "ReferencePqarrow/50000"}, {"Encode/50000", "ReferenceParquetGo/50000"}, {"Encode/50000", "ReferenceDuckDBCopy"}},
+	},
+	{
+		title:   "STAGES: stream bytes → columns",
+		note:    "HotPath: decoded, opened, tokenised, sorted into columns. HotPathStages: each alone, one tenant.",
+		sources: []source{{"./card/wire", "."}}, columns: []string{"cpu-ns/row", "ns/op", "B/op", "allocs/op"},
+		pairs: []pair{{"DecodeOpen", "DecodeReference"}},
+	},
+	{title: "STAGES: token of a card number", sources: []source{{"./tokenize", "."}}, pairs: []pair{{"Token", "TokenReference"}}},
+	{title: "STAGES: data keys", sources: []source{{"./keys", "."}}},
+	{title: "STAGES: batches", sources: []source{{".", "."}}},
+	{title: "STAGES: objects", sources: []source{{"./writers/objects", "."}, {"./writers/objects/s3", "."}}},
+	{title: "STAGES: commit", note: "Append: 12 files a commit; first and last: 512 commits each.", sources: []source{{"./catalog/iceberg", "."}}},
+	{title: "STAGES: Kinesis source", sources: []source{{"./ingest/kinesis", "."}}},
+	{
+		title:   "TAIL: what is not committed, over Arrow Flight",
+		sources: []source{{"./ingest/tailserver", "."}}, columns: []string{"rows/cpu-s", "rows/s", "allocs/row", "bytes/row"},
+		pairs: []pair{{"Flight/tenants=100", "ReferenceInProcess/tenants=100"}},
+	},
+	{
+		title: "QUERIES", sources: []source{{"./queries/embedded", "."}},
+		pairs: []pair{{"Query/gateway", "Query/reference=duckdb-new"}},
+	},
+	{title: "ISO 8583", sources: []source{{"./processor/iso8583", "."}}, pairs: []pair{{"Parse", "ParseMoovReference"}}},
+}
+
+// ungrouped returns a group for each package below root that has benchmarks and is in no
+// group. Nested modules are not part of the module.
+func ungrouped(root string, groups []group) ([]group, error) {
+	var found []string
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			_, err := os.Stat(filepath.Join(name, "go.mod"))
+			if name != root && (err == nil || strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(text, []byte("\nfunc Benchmark")) {
+			pkg, err := filepath.Rel(root, filepath.Dir(name))
+			if err != nil {
+				return err
+			}
+			found = append(found, filepath.ToSlash(pkg))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		for _, s := range g.sources {
+			found = slices.DeleteFunc(found, func(pkg string) bool { return pkg == path.Clean(s.pkg) })
+		}
+	}
+	var rest []group
+	slices.Sort(found)
+	for _, pkg := range slices.Compact(found) {
+		rest = append(rest, group{title: pkg, sources: []source{{"./" + pkg, "."}}})
+	}
+	return rest, nil
+}
