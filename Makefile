@@ -1,7 +1,7 @@
 GO ?= go
 DIR ?= cardlake-data
 
-.PHONY: demo build test test-race test-kill test-real kms-real kill-real kill-kinesis commits soak freshness consistency lint bench bench-short clean
+.PHONY: demo build test test-race test-kill test-real kms-real kill-real kill-kinesis commits soak freshness consistency scan-eval lint bench bench-short clean
 
 demo: build ## the main job, on embedded defaults; ends by itself
 	./bin/cardlake-demo -dir $(DIR)
@@ -15,7 +15,7 @@ test: ## everything that needs only Go and a C/C++ compiler
 	$(GO) test -timeout 25m ./...
 
 test-race: ## the concurrent packages under the race detector
-	$(GO) test -race -timeout 25m ./ingest/... ./processor/... ./writers/... ./catalog/... ./keys/... ./sim/... ./tokenize/...
+	$(GO) test -race -timeout 25m ./ingest/... ./processor/... ./writers/... ./catalog/... ./keys/... ./sim/... ./tokenize/... ./cmd/cardlake-scan
 
 test-kill: ## the long form of the kill test: 100,000 transactions, ten SIGKILLs
 	CARDLAKE_KILL_TRANSACTIONS=100000 $(GO) test -count=1 -v -timeout 30m -run TestSurvivesSIGKILL ./cmd/cardlake-demo
@@ -46,6 +46,9 @@ freshness: ## how soon a decision can be queried, at 600 a second
 
 consistency: ## ten thousand queries while workers are killed and commits land
 	$(GO) run ./internal/freshness consistency
+
+scan-eval: ## precision and recall of cardlake-scan on its corpus
+	$(GO) test -count=1 -v ./tokenize/discover/corpus
 
 lint: ## formatting, vet, static analysis, known vulnerabilities
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }

@@ -16,6 +16,15 @@ var freeTexts = [...]cardlake.Text{
 	cardlake.TextTerminalID, cardlake.TextRRN, cardlake.TextApprovalCode,
 }
 
+// FreeTexts are the names of the fields that are cleaned.
+func FreeTexts() []string {
+	out := make([]string, len(freeTexts))
+	for i, t := range freeTexts {
+		out[i] = t.String()
+	}
+	return out
+}
+
 // Removal counts what looked like card numbers in a field where none may be (PCI DSS 4.0.1,
 // 3.5.1 and 12.10.7). They were masked before the row was added to a window.
 type Removal struct {
@@ -25,6 +34,11 @@ type Removal struct {
 	// First and Last are when it was seen, FirstAt in which record it was first.
 	First, Last time.Time
 	FirstAt     cardlake.Position
+}
+
+type removal struct {
+	Removal
+	reported time.Time
 }
 
 type removedFrom struct {
@@ -38,26 +52,43 @@ func (w *Worker) clean(row *cardlake.Row, now time.Time, at cardlake.Position) {
 	for _, field := range freeTexts {
 		span := row.Spans[field]
 		if n := card.Clean(row.Data[span.From():span.To()]); n > 0 {
-			w.stats.remove(removedFrom{cardlake.Tenant(row.Text(cardlake.TextTenant)), field}, int64(n), now, at)
+			w.report(w.stats.remove(removedFrom{cardlake.Tenant(row.Text(cardlake.TextTenant)), field}, int64(n), now, at))
 		}
 	}
 }
 
-func (s *stats) remove(from removedFrom, n int64, now time.Time, at cardlake.Position) {
+// reportEvery is how often a tenant's field is reported that goes on having card numbers.
+const reportEvery = time.Minute
+
+// report leaves the incident's record in the log (PCI DSS 4.0.1, 12.10.7): what, where, since
+// when, and how it is contained.
+func (w *Worker) report(r Removal, isDue bool) {
+	if isDue {
+		w.Log.Error("card numbers where none may be", "tenant", string(r.Tenant), "field", r.Field, "numbers", r.Count,
+			"since", r.First, "first_record", r.FirstAt.String(), "contained", "masked before the row was stored",
+			"next", "find out how they came into this field at the producer")
+	}
+}
+
+// remove counts, and returns the removal as it stands and whether it is time to report it.
+func (s *stats) remove(from removedFrom, n int64, now time.Time, at cardlake.Position) (_ Removal, isDue bool) {
 	s.removedLock.Lock()
 	defer s.removedLock.Unlock()
 	r := s.removed[from]
 	if r == nil {
 		from.tenant = cardlake.Tenant([]byte(from.tenant)) // the name lies in the record
-		at.Stream = string([]byte(at.Stream))
-		r = &Removal{Tenant: from.tenant, Field: from.field.String(), First: now, FirstAt: at}
+		r = &removal{Removal: Removal{Tenant: from.tenant, Field: from.field.String(), First: now, FirstAt: at}}
 		if s.removed == nil {
-			s.removed = map[removedFrom]*Removal{}
+			s.removed = map[removedFrom]*removal{}
 		}
 		s.removed[from] = r
 	}
 	r.Count += n
 	r.Last = now
+	if isDue = r.reported.IsZero() || now.Sub(r.reported) >= reportEvery; isDue {
+		r.reported = now
+	}
+	return r.Removal, isDue
 }
 
 // removals returns what was removed, by tenant and field.
@@ -66,7 +97,7 @@ func (s *stats) removals() []Removal {
 	defer s.removedLock.Unlock()
 	out := make([]Removal, 0, len(s.removed))
 	for _, r := range s.removed {
-		out = append(out, *r)
+		out = append(out, r.Removal)
 	}
 	slices.SortFunc(out, func(a, b Removal) int {
 		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Field, b.Field))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +48,13 @@ func TestFreeTextsAreCleaned(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, w.Stats().Removals); diff != "" {
 		t.Error(diff)
+	}
+	logs := l.logs.String()
+	if got := strings.Count(logs, "card numbers where none may be"); got != 2 || !strings.Contains(logs, "tenant=aurora-pay field=merchant_name numbers=1") {
+		t.Errorf("%d reports in the log:\n%s", got, logs)
+	}
+	if strings.Contains(logs, number) {
+		t.Error("the log holds the number")
 	}
 	for _, f := range l.transactions.files() {
 		body, err := objects.ReadAll(context.Background(), l.store, f.Name)

@@ -46,7 +46,7 @@ type stats struct {
 	rejected                                                                                     [len(reasons)]atomic.Int64
 
 	removedLock sync.Mutex
-	removed     map[removedFrom]*Removal
+	removed     map[removedFrom]*removal
 }
 
 func (s *stats) reject(reason string) {

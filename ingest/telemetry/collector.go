@@ -75,6 +75,9 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	send(rows, float64(r.Rows))
 	send(totals, float64(r.ControlTotals))
 	send(duplicates, float64(r.Duplicates))
+	for field, n := range r.Removed {
+		send(removed, float64(n), field)
+	}
 	for reason, n := range r.Rejected {
 		send(rejects, float64(n), reason)
 	}

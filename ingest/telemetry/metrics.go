@@ -48,6 +48,8 @@ var (
 		"Control totals added to a window: the processor's counts that the lake is reconciled against.", nil}
 	duplicates = metric{"cardlake_worker_duplicate_records_total", counter, nil,
 		"Records dropped because their event was in the lake or in the window already.", nil}
+	removed = metric{"cardlake_worker_removed_card_numbers_total", counter, []string{"field"},
+		"What looked like card numbers in fields that people and terminals fill in, masked before the row was added, by field. The log names the tenant.", nil}
 	rejects = metric{"cardlake_worker_rejected_records_total", counter, []string{"reason"},
 		"Records that can never become a row and went to the rejected table, by reason.", nil}
 	late = metric{"cardlake_worker_late_rows_total", counter, nil,
@@ -102,6 +104,6 @@ var (
 var metrics = []metric{
 	ready, oldest, lastCommit, lastPoll, lastAnswer, pending, openRows, openBytes, watermark,
 	lagSeconds, lagRecords, taken, committed, partWatermark, faulty,
-	records, rows, totals, duplicates, rejects, late, outOfOrder, commits, conflicts, unknown, errorsOf,
+	records, rows, totals, duplicates, removed, rejects, late, outOfOrder, commits, conflicts, unknown, errorsOf,
 	stageDuration, windowDuration, pollRecords, commitRows, fileRows, fileBytes,
 }

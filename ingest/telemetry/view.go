@@ -108,6 +108,7 @@ type Report struct {
 	Late            int64            `json:"late"`
 	OutOfOrder      int64            `json:"out_of_order"`
 	Rejected        map[string]int64 `json:"rejected"` // by reason
+	Removed         map[string]int64 `json:"removed"`  // card numbers in free texts, by field
 	Commits         int64            `json:"commits"`
 	Conflicts       int64            `json:"conflicts"`
 	UnknownOutcomes int64            `json:"unknown_outcomes"`
@@ -139,7 +140,7 @@ func (v *View) Report() Report {
 		OldestUncommitted: known(status.Oldest), LastPoll: known(status.LastPoll),
 		LastCommit: known(status.LastCommit), Watermark: known(stats.Watermark),
 		Records: stats.Records, Rows: stats.Rows, ControlTotals: stats.Totals, Duplicates: stats.Duplicates,
-		Late: stats.Late, OutOfOrder: stats.OutOfOrder, Rejected: rejected(stats),
+		Late: stats.Late, OutOfOrder: stats.OutOfOrder, Rejected: rejected(stats), Removed: removals(stats),
 		Commits: stats.Commits, Conflicts: stats.Conflicts, UnknownOutcomes: stats.Unknown, Errors: failures(stats),
 	}
 	if s, ok := v.source.(answering); ok {
@@ -219,6 +220,18 @@ func rejected(s ingest.Stats) map[string]int64 {
 	out := map[string]int64{}
 	for _, r := range ingest.Reasons() {
 		out[r] = s.Rejected[r]
+	}
+	return out
+}
+
+// removals counts by field, those at 0 too.
+func removals(s ingest.Stats) map[string]int64 {
+	out := map[string]int64{}
+	for _, f := range ingest.FreeTexts() {
+		out[f] = 0
+	}
+	for _, r := range s.Removals {
+		out[r.Field] += r.Count
 	}
 	return out
 }

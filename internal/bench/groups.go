@@ -53,6 +53,12 @@ var groups = []group{
 		pairs: []pair{{"Encode/50000", "ReferencePqarrow/50000"}, {"Encode/50000", "ReferenceParquetGo/50000"}, {"Encode/50000", "ReferenceDuckDBCopy"}},
 	},
 	{
+		title:   "SCANNER: bytes searched for anybody's card numbers",
+		note:    "One core, 32 MB a pass. lines: count lines as grep -c does; regexp: Go's, over the same bytes.",
+		sources: []source{{"./tokenize/discover", "Detector|Scan"}}, columns: []string{"MB/cpu-s", "MB/s", "allocs/op"}, trim: "Detector/",
+		pairs: []pair{{"detector/log", "reference=regexp/log"}, {"detector/numbers", "reference=regexp/numbers"}},
+	},
+	{
 		title:   "STAGES: stream bytes → columns",
 		note:    "HotPath: decoded, opened, tokenised, sorted into columns. HotPathStages: each alone, one tenant.",
 		sources: []source{{"./card/wire", "."}}, columns: []string{"cpu-ns/row", "ns/op", "B/op", "allocs/op"},

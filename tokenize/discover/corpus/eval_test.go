@@ -81,10 +81,11 @@ func evaluate(t *testing.T, samples []corpus.Sample) map[string]*score {
 func report(t *testing.T, scores map[string]*score) {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "category\tplanted\tfound\trecall\tSAD\tfound\tnear misses\tfalse\tper thousand")
+	fmt.Fprintln(w, "category\tplanted\tfound\trecall\tSAD\tfound\tnear misses\tfalse\tprecision\tper thousand")
 	var sum score
 	line := func(name string, s score) {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%.4f\t%d\t%d\t%d\t%d\t%.3f\n", name, s.planted, s.found, s.recall(), s.secrets, s.secretsFound, s.nearMisses, s.false, 1000*float64(s.false)/float64(max(s.nearMisses, 1)))
+		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", name, s.planted, s.found, share(s.found, s.planted), s.secrets, s.secretsFound,
+			s.nearMisses, s.false, share(s.found, s.found+s.false), share(1000*s.false, s.nearMisses))
 	}
 	for _, name := range slices.SortedFunc(maps.Keys(scores), cmp.Compare) {
 		s := *scores[name]
@@ -92,9 +93,16 @@ func report(t *testing.T, scores map[string]*score) {
 		sum.planted, sum.found, sum.secrets, sum.secretsFound, sum.nearMisses, sum.false = sum.planted+s.planted, sum.found+s.found, sum.secrets+s.secrets, sum.secretsFound+s.secretsFound, sum.nearMisses+s.nearMisses, sum.false+s.false
 	}
 	line("all", sum)
-	fmt.Fprintf(w, "precision\t%.4f\n", float64(sum.found)/float64(max(sum.found+sum.false, 1)))
 	w.Flush()
 	t.Log("\n" + b.String())
+}
+
+// share is part of whole, "–" where there is none to have a part of.
+func share(part, whole int) string {
+	if whole == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.4f", float64(part)/float64(whole))
 }
 
 // TestRecall searches for planted card data: of each category at least 0.99 is found.
