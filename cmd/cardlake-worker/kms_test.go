@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net/http/httptest"
 	"slices"
 	"testing"
@@ -11,11 +12,12 @@ import (
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/keys/kms"
 	"github.com/cardlake/cardlake/keys/kmstest"
+	"github.com/cardlake/cardlake/tokenize"
 )
 
 // TestKeysInKMS runs a worker whose two keyrings are registers of KMS keys, on events that
-// were sealed under the same card register, with a vault. It need not be permitted to open
-// what the vault keeps.
+// were sealed under the same card register, with a vault. It is not permitted to open what
+// the vault keeps, and need not be.
 func TestKeysInKMS(t *testing.T) {
 	const region, admin, worker = "eu-west-1", "AKIAADMIN", "AKIAWORKER"
 	role := func(name string) string { return "arn:aws:iam::" + kmstest.Account + ":role/" + name }
@@ -34,13 +36,18 @@ func TestKeysInKMS(t *testing.T) {
 	s := newSite(t).withBroker()
 	flags := []string{"-kms-endpoint", web.URL, "-aws-region", region}
 	client := server.Client(web.URL, region, admin)
-	register := func(name, file string, purposes []keys.Purpose) (_ *kms.Keyring, registerKey string) {
+	notWorker := `{"Version": "2012-10-17", "Statement": [
+		{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::` + kmstest.Account + `:root"}, "Action": "kms:*", "Resource": "*"},
+		{"Effect": "Deny", "Principal": {"AWS": "` + role("worker") + `"}, "Action": "kms:Decrypt", "Resource": "*"}]}`
+	register := func(file string, purposes []keys.Purpose) (_ *kms.Keyring, registerKey string) {
 		t.Helper()
 		registerKey, err := kms.NewRegisterKey(t.Context(), client, "", false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ring, err := kms.Create(t.Context(), file, client, purposes, kms.Config{RegisterKey: registerKey})
+		ring, err := kms.Create(t.Context(), file, client, purposes, kms.Config{
+			RegisterKey: registerKey, Keys: kms.KeyConfig{Policies: map[keys.Purpose]string{keys.Reverse: notWorker}},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,8 +57,8 @@ func TestKeysInKMS(t *testing.T) {
 		return ring, registerKey
 	}
 	cardFile, lakeFile := s.dir.CardKeyring()+".kms", s.dir.LakeKeyring()+".kms"
-	cardKeys, cardKey := register("card", cardFile, keys.CardPurposes)
-	_, lakeKey := register("lake", lakeFile, keys.LakePurposes)
+	cardKeys, cardKey := register(cardFile, keys.CardPurposes)
+	_, lakeKey := register(lakeFile, keys.LakePurposes)
 	s.cardKeys, s.encoder = cardKeys, wire.NewEncoder(cardKeys, wire.EncoderConfig{})
 	s.lakeFlags = append(flags, "-keyring", lakeFile, "-kms", lakeKey)
 	v := s.newVault()
@@ -69,5 +76,16 @@ func TestKeysInKMS(t *testing.T) {
 	slices.Sort(pans)
 	if diff := cmp.Diff(pans, s.revealed(v)); diff != "" {
 		t.Error(diff)
+	}
+	asWorker, err := kms.Open(t.Context(), cardFile, server.Client(web.URL, region, worker), kms.Config{RegisterKey: cardKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := tokenize.ParseToken(s.tokens()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.vault.Reveal(t.Context(), keys.NewEnvelopes(asWorker, keys.Reverse, keys.EnvelopeConfig{}), s.owner, token); !errors.Is(err, keys.ErrDenied) {
+		t.Errorf("the worker's keys open what the vault keeps: %v", err)
 	}
 }

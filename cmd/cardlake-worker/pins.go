@@ -26,7 +26,7 @@ func (p *pins) define(fs *flag.FlagSet) {
 	fs.StringVar(&p.files.Cert, "vault-cert", "", "this worker's certificate `file` for it, PEM, read for each connection")
 	fs.StringVar(&p.files.Key, "vault-key", "", "its private key `file`, PEM")
 	fs.StringVar(&p.files.CA, "vault-ca", "", "`file` of the certificates that sign the vault's, PEM")
-	fs.IntVar(&p.cards, "pinned-cards", defaultPinned, "`cards` whose pinned tokens are remembered, 43 bytes each: others are asked for again")
+	fs.IntVar(&p.cards, "pinned-cards", defaultPinned, "`number` of cards whose pinned tokens are remembered, in 43 bytes each; others are asked for again")
 }
 
 func (p *pins) faults() (errs []error) {

@@ -8,7 +8,7 @@ import (
 	"errors"
 	"flag"
 	"net/url"
-	"slices"
+	"strings"
 
 	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/keys"
@@ -48,31 +48,33 @@ type Ring struct {
 	// a keyring with a passphrase.
 	KMS string
 
-	flags    *Flags
-	name     string // of the flag of File
-	purposes []keys.Purpose
+	flags         *Flags
+	name, kmsName string // of the flags of File and KMS
+	purposes      []keys.Purpose
 }
 
 // Define adds the flags of AWS and of the keyrings to fs.
 func (f *Flags) Define(fs *flag.FlagSet, kinds ...Kind) {
 	for _, k := range kinds {
 		if k == Card {
-			f.Card.purposes = keys.CardPurposes
-			f.define(fs, &f.Card, "card-", "zone A's keyring `file`, of the purposes seal, mint, reverse, index and format; default keys/card.keyring in -dir", "keys/card.secret")
+			f.define(fs, &f.Card, "card-", "zone A's", "card", keys.CardPurposes)
 		} else {
-			f.Lake.purposes = keys.LakePurposes
-			f.define(fs, &f.Lake, "", "the lake's keyring `file`, of the purposes object and audit; default keys/lake.keyring in -dir", "keys/lake.secret")
+			f.define(fs, &f.Lake, "", "the lake's", "lake", keys.LakePurposes)
 		}
 	}
 	fs.StringVar(&f.Endpoint, "kms-endpoint", "", "`URL` of KMS in place of the region's, as for an interface endpoint")
 	fs.StringVar(&f.Region, "aws-region", "", "AWS `region` of whatever is used of AWS; default that of the environment")
 }
 
-func (f *Flags) define(fs *flag.FlagSet, r *Ring, prefix, about, secret string) {
-	r.flags, r.name = f, prefix+"keyring"
-	fs.StringVar(&r.File, r.name, "", about)
-	fs.StringVar(&r.Secret, r.name+"-secret", "", "its passphrase: a `file`, credential:NAME or kernel:NAME; default "+secret+" in -dir")
-	fs.StringVar(&r.KMS, prefix+"kms", "", "`ARN` of the HMAC KMS key that authenticates -"+r.name+", whose keys are then AWS KMS keys")
+func (f *Flags) define(fs *flag.FlagSet, r *Ring, prefix, whose, base string, purposes []keys.Purpose) {
+	r.flags, r.name, r.kmsName, r.purposes = f, prefix+"keyring", prefix+"kms", purposes
+	var served []string
+	for _, p := range purposes {
+		served = append(served, string(p))
+	}
+	fs.StringVar(&r.File, r.name, "", whose+" keyring `file`, of the purposes "+strings.Join(served, ", ")+"; default keys/"+base+".keyring in -dir")
+	fs.StringVar(&r.Secret, r.name+"-secret", "", "its passphrase: a `file`, credential:NAME or kernel:NAME; default keys/"+base+".secret in -dir")
+	fs.StringVar(&r.KMS, r.kmsName, "", "`ARN` of the HMAC KMS key that authenticates -"+r.name+", whose keys are then AWS KMS keys")
 	f.defined = append(f.defined, r)
 }
 
@@ -87,19 +89,23 @@ func (f *Flags) Complete(d home.Dir) error {
 			errs = append(errs, errors.New(text))
 		}
 	}
+	var names []string
+	inKMS := false
 	for _, r := range f.defined {
+		names = append(names, "-"+r.kmsName)
 		if r.KMS == "" {
 			continue
 		}
+		inKMS = true
 		_, err := kms.RegionOf(r.KMS)
-		fault(err != nil, "-"+r.kmsName()+" is not the ARN of a KMS key")
-		fault(r.Secret != "", "-"+r.kmsName()+" and -"+r.name+"-secret exclude each other: keys that KMS keeps have no passphrase")
+		fault(err != nil, "-"+r.kmsName+" is not the ARN of a KMS key")
+		fault(r.Secret != "", "-"+r.kmsName+" and -"+r.name+"-secret exclude each other: keys that KMS keeps have no passphrase")
 	}
 	if f.Endpoint != "" {
 		u, err := url.Parse(f.Endpoint)
 		isURL := err == nil && u.Host != "" && u.User == nil
 		fault(!isURL || u.Scheme != "https" && (u.Scheme != "http" || !IsLoopback(u.Hostname())), "-kms-endpoint is not https://…, or http://… on loopback")
-		fault(!slices.ContainsFunc(f.defined, func(r *Ring) bool { return r.KMS != "" }), "-kms-endpoint is of "+f.kmsNames())
+		fault(!inKMS, "-kms-endpoint is of "+strings.Join(names, " and "))
 	}
 	return errors.Join(errs...)
 }
@@ -109,21 +115,4 @@ func (r *Ring) complete(file, secret string) {
 	if r.KMS == "" {
 		r.Secret = cmp.Or(r.Secret, secret)
 	}
-}
-
-func (r *Ring) kmsName() string {
-	if r == &r.flags.Card {
-		return "card-kms"
-	}
-	return "kms"
-}
-
-func (f *Flags) kmsNames() (names string) {
-	for i, r := range f.defined {
-		if i > 0 {
-			names += " and "
-		}
-		names += "-" + r.kmsName()
-	}
-	return names
 }

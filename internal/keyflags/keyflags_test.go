@@ -1,10 +1,10 @@
 package keyflags
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"io"
+	"io/fs"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -23,10 +23,10 @@ import (
 func parse(t *testing.T, d home.Dir, kinds []Kind, args ...string) (*Flags, error) {
 	t.Helper()
 	var f Flags
-	fs := flag.NewFlagSet("test", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	f.Define(fs, kinds...)
-	if err := fs.Parse(args); err != nil {
+	set := flag.NewFlagSet("test", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	f.Define(set, kinds...)
+	if err := set.Parse(args); err != nil {
 		t.Fatal(err)
 	}
 	return &f, f.Complete(d)
@@ -126,7 +126,7 @@ func TestMadeAndOpened(t *testing.T) {
 				if _, err := c.ring.Open(t.Context()); !errors.Is(err, local.ErrMissing) || !strings.Contains(err.Error(), "no keyring "+c.ring.File+": give it with -"+c.ring.name) {
 					t.Errorf("error %v, want one that says what to do", err)
 				}
-				made, err := c.ring.OpenOrCreate(t.Context())
+				made, err := c.ring.Create(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -137,17 +137,18 @@ func TestMadeAndOpened(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for what, open := range map[string]func(context.Context) (Keyring, error){"open": c.ring.Open, "open or create": c.ring.OpenOrCreate} {
-					again, err := open(t.Context())
-					if err != nil {
-						t.Fatalf("%s: %v", what, err)
-					}
-					if got, err := again.UnwrapDataKey(t.Context(), keys.Scope{Owner: keys.Lake, Purpose: c.has}, wrapped); err != nil || string(got.Bytes()) != string(key.Bytes()) {
-						t.Errorf("%s: another keyring: %v", what, err)
-					}
-					if _, _, err := again.NewDataKey(t.Context(), keys.Scope{Owner: keys.Lake, Purpose: c.lack}); !errors.Is(err, keys.ErrNoKey) {
-						t.Errorf("%s: it has a key for %s: %v", what, c.lack, err)
-					}
+				if _, err := c.ring.Create(t.Context()); !errors.Is(err, fs.ErrExist) {
+					t.Errorf("made once more: %v", err)
+				}
+				again, err := c.ring.Open(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := again.UnwrapDataKey(t.Context(), keys.Scope{Owner: keys.Lake, Purpose: c.has}, wrapped); err != nil || string(got.Bytes()) != string(key.Bytes()) {
+					t.Errorf("another keyring: %v", err)
+				}
+				if _, _, err := again.NewDataKey(t.Context(), keys.Scope{Owner: keys.Lake, Purpose: c.lack}); !errors.Is(err, keys.ErrNoKey) {
+					t.Errorf("it has a key for %s: %v", c.lack, err)
 				}
 			}
 		})
@@ -164,7 +165,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range []*Ring{&made.Card, &made.Lake} {
-		if _, err := r.OpenOrCreate(t.Context()); err != nil {
+		if _, err := r.Create(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

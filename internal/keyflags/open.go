@@ -62,7 +62,7 @@ func (r *Ring) OpenKMS(ctx context.Context) (*kms.Keyring, error) {
 		return nil, r.missing()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("-%s, -%s: %w", r.name, r.kmsName(), err)
+		return nil, fmt.Errorf("-%s, -%s: %w", r.name, r.kmsName, err)
 	}
 	return k, nil
 }
@@ -72,11 +72,9 @@ func (r *Ring) missing() error {
 	return fmt.Errorf("there is %w %s: give it with -%s, or make it with \"cardlake-vault keys create\"", local.ErrMissing, r.File, r.name)
 }
 
-// OpenOrCreate opens the keyring, and makes it first, without keys, if its file is not there.
-func (r *Ring) OpenOrCreate(ctx context.Context) (Keyring, error) {
-	if _, err := os.Stat(r.File); !errors.Is(err, fs.ErrNotExist) {
-		return r.Open(ctx)
-	}
+// Create makes the keyring, without keys, and the folder that it is in. Its file must not be
+// there.
+func (r *Ring) Create(ctx context.Context) (Keyring, error) {
 	if err := os.MkdirAll(filepath.Dir(r.File), 0o700); err != nil {
 		return nil, err
 	}

@@ -1,16 +1,23 @@
 package lakeflags
 
 import (
+	"errors"
 	"flag"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/keys"
+	"github.com/cardlake/cardlake/keys/kms"
+	"github.com/cardlake/cardlake/keys/kmstest"
 )
 
 func parse(t *testing.T, access Access, args ...string) (*Flags, error) {
@@ -141,5 +148,81 @@ func TestBucketReachesNoNetwork(t *testing.T) {
 		if _, err := open(Write, args); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want one with %q", args, err, want)
 		}
+	}
+}
+
+// TestBucketUnderKeysOfARegister puts objects under the keys that the lake's keyring in KMS
+// has for their owners.
+func TestBucketUnderKeysOfARegister(t *testing.T) {
+	const region, id, tenant = "eu-west-1", "AKIAADMIN", keys.Owner("abcdefghijklmnop")
+	service := kmstest.New(kmstest.Config{Principals: map[string]kmstest.Principal{
+		id: {ARN: "arn:aws:iam::" + kmstest.Account + ":role/admin", Secret: "of-a-test", IAM: []string{"kms:*"}},
+	}})
+	web := httptest.NewServer(service)
+	defer web.Close()
+	const keyOf = "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id"
+	var under []string
+	bucket := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		under = append(under, r.Method+" "+r.Header.Get(keyOf))
+		for _, name := range []string{"X-Amz-Server-Side-Encryption", keyOf} {
+			w.Header().Set(name, r.Header.Get(name))
+		}
+	}))
+	defer bucket.Close()
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": "of-a-test", "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "",
+		"AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none", "AWS_EC2_METADATA_DISABLED": "true",
+	} {
+		t.Setenv(name, value)
+	}
+	client := service.Client(web.URL, region, id)
+	registerKey, err := kms.NewRegisterKey(t.Context(), client, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "lake.keyring")
+	ring, err := kms.Create(t.Context(), file, client, keys.LakePurposes, kms.Config{RegisterKey: registerKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := parse(t, Write, "-dir", dir, "-catalog", filepath.Join(dir, "catalog.db"), "-keyring", file, "-kms", registerKey, "-kms-endpoint", web.URL,
+		"-aws-region", region, "-s3-bucket", "the-lake", "-s3-endpoint", bucket.URL, "-s3-path-style")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Open(t.Context(), nil); !errors.Is(err, keys.ErrNoKey) || !strings.Contains(err.Error(), "cardlake-vault keys create") {
+		t.Errorf("a register without the lake's key: %v", err)
+	}
+	if err := ring.EnsureOwners(t.Context(), keys.Lake); err != nil {
+		t.Fatal(err)
+	}
+	l, err := f.Open(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	put := func(name string, owner keys.Owner) error {
+		return l.Store.Put(t.Context(), name, owner, []byte("an object"))
+	}
+	if err := put("a", tenant); !errors.Is(err, keys.ErrNoKey) {
+		t.Errorf("a tenant without keys: %v", err)
+	}
+	if err := ring.EnsureOwners(t.Context(), tenant); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, owner := range []keys.Owner{keys.Lake, tenant} {
+		if err := put("of-"+string(owner), owner); err != nil {
+			t.Fatal(err)
+		}
+		arn, err := ring.KeyOf(owner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, "PUT "+arn)
+	}
+	if diff := cmp.Diff(want, under); diff != "" || want[0] == want[1] {
+		t.Errorf("puts under other keys: %s", diff)
 	}
 }

@@ -20,6 +20,9 @@ var commands = []string{
 	"cardlake", "cardlake query", "cardlake tables", "cardlake describe", "cardlake reconcile",
 	"cardlake-processor", "cardlake-processor serve", "cardlake-processor import", "cardlake-processor decode",
 	"cardlake-worker", "cardlake-worker run",
+	"cardlake-vault", "cardlake-vault serve", "cardlake-vault tokenize", "cardlake-vault detokenize", "cardlake-vault rotate", "cardlake-vault keys",
+	"cardlake-vault keys list", "cardlake-vault keys create", "cardlake-vault keys rotate", "cardlake-vault keys destroy",
+	"cardlake-scan",
 	"cardlake-sim run", "cardlake-sim cards",
 }
 
