@@ -37,6 +37,10 @@ const (
 // hold is less, so that a key has room for all texts that pass the check.
 const maxKey = 255
 
+// noKey is where the texts begin of a row that has no key: no combination's begin there, since
+// the first text begins at 0.
+const noKey = ^uint64(0)
+
 // groupStarts are the first texts of the groups; each ends where the next begins, or where a
 // column does that is not of words.
 var groupStarts = [...]Text{
@@ -48,7 +52,7 @@ const groupCount = len(groupStarts)
 // key returns the bytes that hold the row's texts of the group, and where in them the texts
 // begin and end: the bytes of Data from the first text to the last, so that nothing has to be
 // copied, and both are compared, so that nothing depends on what lies between the texts. It
-// returns nil if they do not pass the check.
+// returns noKey if they do not pass the check.
 func (g *group) key(r *Row) (key []byte, from, to uint64) {
 	spans := r.Spans[g.first:][:g.width]
 	start, end := spans[0].From(), spans[len(spans)-1].To()
@@ -70,7 +74,7 @@ func (g *group) key(r *Row) (key []byte, from, to uint64) {
 // copied is key of texts that do not lie close together in their order.
 func (g *group) copied(r *Row) (key []byte, from, to uint64) {
 	if g.check(r) != nil {
-		return nil, 0, 0
+		return nil, noKey, 0
 	}
 	g.spare = g.spare[:0]
 	for i := range g.width {
