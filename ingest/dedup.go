@@ -18,6 +18,9 @@ type dedup struct {
 
 func newDedup(length int64) *dedup { return &dedup{length: length} }
 
+// has reports whether the id is remembered.
+func (w *dedup) has(id cardlake.EventID) bool { return w.old.has(id) || w.young.has(id) }
+
 // add remembers the id and reports whether it was new.
 func (w *dedup) add(id cardlake.EventID, eventTime int64) bool {
 	if w.old.has(id) {

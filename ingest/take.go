@@ -21,6 +21,14 @@ import (
 // tenants one after the other would miss the caches for each.
 const chunkRecords = 1024
 
+// keyAge is how long a chunk's mint secrets are used after they were looked up, however long the
+// key service or the vault keeps the chunk waiting. With the tokeniser's own MaxAge and the time
+// of one call it stays below what a rotation waits until no worker is without the new secret.
+const keyAge = 30 * time.Second
+
+// errAged says that the chunk has waited longer than keyAge and is to be prepared anew.
+var errAged = errors.New("the chunk's mint secrets have aged")
+
 // taken is a record of a chunk: what became of it before it is added to the window.
 type taken struct {
 	verdict verdict
@@ -57,12 +65,22 @@ func (w *Worker) takeAll(ctx context.Context, records []Record) int {
 			n = min(n, w.cfg.WindowRows)
 		}
 		chunk := records[done : done+n]
+		if w.cfg.Now().Sub(now) > keyAge {
+			now = w.cfg.Now()
+			clear(w.tenants)
+		}
 		for i := range chunk {
 			if !w.prepare(ctx, &chunk[i], &w.chunk[i], now) {
 				return done
 			}
 		}
-		if !w.pin(ctx, chunk) || !w.add(ctx, chunk, now) {
+		switch err := w.pin(ctx, chunk, now); {
+		case errors.Is(err, errAged):
+			continue
+		case err != nil:
+			return done
+		}
+		if !w.add(ctx, chunk, now) {
 			return done
 		}
 		done += n
@@ -83,14 +101,15 @@ func (w *Worker) prepare(ctx context.Context, r *Record, t *taken, now time.Time
 	if r.End || !w.isNext(r) || len(w.kept) > 0 && w.kept[r.Position] {
 		return true
 	}
-	var err error
 	for attempt := 0; ; attempt++ {
+		var err error
 		if t.cause == nil {
 			err = w.judge(ctx, r, t, now)
+			if reason, isFinal := rejection(err); isFinal {
+				t.reason, t.cause = reason, err
+			}
 		}
-		if reason, isFinal := rejection(err); isFinal {
-			// Once it is final, only the sealing is tried again.
-			t.reason, t.cause = reason, err
+		if t.cause != nil { // which is final: only the sealing is tried again
 			if t.sealed, err = w.seal(ctx, r); err == nil {
 				t.verdict = asRejected
 			}
@@ -106,16 +125,23 @@ func (w *Worker) prepare(ctx context.Context, r *Record, t *taken, now time.Time
 
 // pin gives rows of cards that were not known the tokens that the vault has for them, in one
 // call for each tenant, as long as it takes while the vault is away: no row is added before its
-// token is pinned. It reports whether ctx is still going on.
-func (w *Worker) pin(ctx context.Context, records []Record) bool {
-	tokens, err := w.tokenizer.Settle(ctx)
-	for attempt := 0; err != nil; attempt++ {
+// token is pinned. The errors are errAged, after which nothing waits, and that ctx has ended.
+func (w *Worker) pin(ctx context.Context, records []Record, now time.Time) error {
+	var tokens []tokenize.Token
+	for attempt := 0; ; attempt++ {
+		if w.cfg.Now().Sub(now) > keyAge {
+			w.tokenizer.Forget()
+			return errAged
+		}
+		var err error
+		if tokens, err = w.tokenizer.Settle(ctx); err == nil {
+			break
+		}
 		w.stats.pinRetries.Add(1)
 		w.Log.Error("pin cards", "error", err)
 		if !sleep(ctx, backoff(attempt)) {
-			return false
+			return ctx.Err()
 		}
-		tokens, err = w.tokenizer.Settle(ctx)
 	}
 	for i := range records {
 		t := &w.chunk[i]
@@ -128,7 +154,7 @@ func (w *Worker) pin(ctx context.Context, records []Record) bool {
 			t.keepToken(token)
 		}
 	}
-	return true
+	return nil
 }
 
 // isNext reports whether the record is to be taken: it is not when its partition was given
@@ -268,13 +294,16 @@ func (w *Worker) addRows(records []Record, now time.Time) bool {
 	for _, i := range places {
 		t := &w.chunk[i]
 		// A clock that runs ahead must not make the window forget.
-		if t.isNew = w.seen.add(t.row.EventID, min(t.row.EventTime, t.row.IngestedAt)); !t.isNew {
+		if t.isNew = !w.seen.has(t.row.EventID); !t.isNew {
 			w.stats.duplicates.Add(1)
 			continue
 		}
 		if err := w.open.rows.AddRow(&t.row); err != nil {
+			// It is not remembered: the event may come again as it should be.
 			t.verdict, t.isNew, t.reason, t.cause = asRejected, false, "invalid_field", fmt.Errorf("%w: %w", errField, err)
+			continue
 		}
+		w.seen.add(t.row.EventID, min(t.row.EventTime, t.row.IngestedAt))
 	}
 	for i := range records {
 		w.advance(&records[i], &w.chunk[i])

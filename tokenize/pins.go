@@ -72,9 +72,7 @@ func newPinner(pins Pins, reverse *keys.Envelopes, cards int) *pinner {
 
 func (p *pinner) add(ctx context.Context, m *Minter, pan card.PAN) (int, error) {
 	if p.isSettled {
-		clear(p.waiting)
-		clear(p.places)
-		p.waiting, p.tokens, p.isSettled = p.waiting[:0], p.tokens[:0], false
+		p.forget()
 	}
 	first := m.Token(pan)
 	if place, isWaiting := p.places[first]; isWaiting {
@@ -93,6 +91,13 @@ func (p *pinner) add(ctx context.Context, m *Minter, pan card.PAN) (int, error) 
 	p.waiting = append(p.waiting, waiting{owner: m.owner, key: keyOf(&first.Bits, m.salt), card: Card{candidates, sealed}})
 	p.tokens = append(p.tokens, Token{})
 	return place, nil
+}
+
+// forget empties the queue.
+func (p *pinner) forget() {
+	clear(p.waiting)
+	clear(p.places)
+	p.waiting, p.tokens, p.isSettled = p.waiting[:0], p.tokens[:0], false
 }
 
 func (p *pinner) settle(ctx context.Context) ([]Token, error) {

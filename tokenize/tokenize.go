@@ -116,6 +116,15 @@ func (m *Minter) Queue(ctx context.Context, pan card.PAN) (place int, err error)
 	return m.pinner.add(ctx, m, pan)
 }
 
+// Forget drops the cards that wait, and what Settle returned. Whoever has waited long for the
+// vault calls it and queues the cards anew: their candidates may be of secrets that were
+// destroyed meanwhile, and pinning such a one would give its card another token.
+func (t *Tokenizer) Forget() {
+	if t.pinner != nil {
+		t.pinner.forget()
+	}
+}
+
 // Settle pins the cards that wait, in one call for each tenant, and returns the tokens of all
 // by their places, valid until the next Queue. A card whose tenant has no key any more (the
 // vault answers keys.ErrNoKey) has the zero Token: its record cannot be tokenised. If there is
