@@ -173,6 +173,10 @@ func checkText(name, s string) error {
 	return nil
 }
 
+// Masks reports whether the log would not keep the text as it is, because it has a run of 12 or
+// more digits.
+func Masks(s string) bool { return maskDigits(s) != s }
+
 // minMasked is the length of the shortest card number (ISO/IEC 7812-1).
 const minMasked = 12
 

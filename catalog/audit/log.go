@@ -196,6 +196,8 @@ func (l *Log) recover(ctx context.Context) (torn int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	var mend func() error // only after the anchor agrees: what is cut off can't be looked at again
+	var empty []string
 	for len(numbers) > 0 {
 		l.number = numbers[len(numbers)-1]
 		end, found, err := scanSegment(l.dir, l.number, anchored)
@@ -204,18 +206,14 @@ func (l *Log) recover(ctx context.Context) (torn int64, err error) {
 		}
 		torn += end.torn
 		if found {
-			if end.torn > 0 {
-				if err := cut(filepath.Join(l.dir, segmentName(l.number)), end.size); err != nil {
-					return 0, err
-				}
+			if path := filepath.Join(l.dir, segmentName(l.number)); end.torn > 0 {
+				mend = func() error { return cut(path, end.size) }
 			}
 			l.state = end.state
 			break
 		}
 		// The writer died before the segment's first line was whole.
-		if err := os.Remove(filepath.Join(l.dir, segmentName(l.number))); err != nil {
-			return 0, err
-		}
+		empty = append(empty, filepath.Join(l.dir, segmentName(l.number)))
 		numbers = numbers[:len(numbers)-1]
 		l.number--
 	}
@@ -224,6 +222,16 @@ func (l *Log) recover(ctx context.Context) (torn int64, err error) {
 	}
 	if anchored.Log != "" && anchored.Log != l.state.log {
 		return 0, fmt.Errorf("%w: the anchor is another log's", ErrTruncated)
+	}
+	for _, path := range empty {
+		if err := os.Remove(path); err != nil {
+			return 0, err
+		}
+	}
+	if mend != nil {
+		if err := mend(); err != nil {
+			return 0, err
+		}
 	}
 	return torn, nil
 }
@@ -275,11 +283,36 @@ func scanSegment(dir string, number int, anchored Head) (end segmentEnd, found b
 		if tornErr != nil {
 			return end, found, tornErr
 		}
+		if isTorn {
+			isTorn, tornErr = holdsNoLine(in)
+		}
+		if tornErr != nil {
+			return end, found, tornErr
+		}
 		if !isTorn {
 			return end, found, ErrBroken
 		}
 		end.torn = info.Size() - end.size
 		return end, found, nil
+	}
+}
+
+// holdsNoLine reports whether no whole line follows. Where one does, what is before it was
+// damaged after it had been written, and nothing of it may be cut off.
+func holdsNoLine(in *lines) (bool, error) {
+	for {
+		line, err := in.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return true, nil
+		case errors.Is(err, errLine):
+			continue
+		case err != nil:
+			return false, err
+		}
+		if p, err := parseLine(line); err == nil && hashOf(p.body) == p.hash {
+			return false, nil
+		}
 	}
 }
 
