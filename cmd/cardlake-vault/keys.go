@@ -166,7 +166,7 @@ func createKeys(ctx context.Context, args []string, std streams) error {
 	if err != nil {
 		return err
 	}
-	lake, err := p.keys.Lake.OpenOrCreate(ctx)
+	lake, err := openOrCreate(ctx, &p.keys.Lake)
 	if err != nil {
 		return err
 	}
@@ -175,11 +175,11 @@ func createKeys(ctx context.Context, args []string, std streams) error {
 		return err
 	}
 	return p.newRecorder(lake, "keys.create", "tenant "+name).around(ctx, "", nil, func() error {
-		card, err := p.keys.Card.OpenOrCreate(ctx)
+		card, err := openOrCreate(ctx, &p.keys.Card)
 		if err != nil {
 			return err
 		}
-		return errors.Join(card.EnsureOwners(ctx, keys.Lake, t.owner), lake.EnsureOwners(ctx, t.owner))
+		return errors.Join(card.EnsureOwners(ctx, keys.Lake, keys.Processor, t.owner), lake.EnsureOwners(ctx, t.owner))
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/user"
@@ -74,6 +75,14 @@ func open(ctx context.Context, r *keyflags.Ring) (keyflags.Keyring, error) {
 		return nil, usageError{err}
 	}
 	return k, err
+}
+
+// openOrCreate opens a keyring, and makes it first if its file is not there.
+func openOrCreate(ctx context.Context, r *keyflags.Ring) (keyflags.Keyring, error) {
+	if _, err := os.Stat(r.File); errors.Is(err, fs.ErrNotExist) {
+		return r.Create(ctx)
+	}
+	return open(ctx, r)
 }
 
 // openVault opens the vault and returns how to close it.

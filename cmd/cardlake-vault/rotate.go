@@ -35,6 +35,7 @@ type rotation struct {
 	compromised bool
 	again       bool
 	keep        bool
+	leave       bool
 	err         io.Writer
 	record      *recorder
 }
@@ -58,6 +59,7 @@ Run again after an interruption, it goes on where it was.`)
 	flags.StringVar(&crosswalk, "crosswalk", "", "`file` to write retired tokens and their successors to, as CSV, mode 0600; it stays in zone A. Without -compromised that is all that is done")
 	flags.BoolVar(&r.again, "again", false, "make one more version even if a rotation is under way, whose version may be known too")
 	flags.BoolVar(&r.keep, "keep", false, "do not destroy the old version")
+	flags.BoolVar(&r.leave, "leave-damaged", false, "go on without cards of the vault that cannot be opened any more: they get another token when they are seen again")
 	flags.DurationVar(&r.wait, "wait", 0, "`time` for which workers and services may keep the old key; default 3m for mint, 7m for reverse")
 	if err := parse(flags, args, std, "tenant"); err != nil {
 		return err
@@ -67,6 +69,8 @@ Run again after an interruption, it goes on where it was.`)
 		return usagef("-secret is mint or reverse: other keys need no work on the vault, \"cardlake-vault keys rotate\" does them")
 	case r.compromised && secret != string(keys.Mint):
 		return usagef("-compromised is of -secret mint")
+	case r.compromised && r.keep:
+		return usagef("-compromised with -keep would leave workers their old tokens: destroy the old version, or do not say -compromised")
 	case crosswalk != "" && !r.compromised && (r.again || r.keep || secret != string(keys.Mint)):
 		return usagef("-crosswalk without -compromised writes the crosswalk and rotates nothing")
 	case r.wait < 0:
@@ -196,7 +200,7 @@ func (r *rotation) versions(ctx context.Context) (newest keys.Entry, older []key
 func (r *rotation) pass(ctx context.Context, since time.Time) (changed int, err error) {
 	var said time.Time
 	pass := vault.Pass{
-		Owner: r.tenant.owner, Since: since,
+		Owner: r.tenant.owner, Since: since, LeaveDamaged: r.leave,
 		Reverse: keys.NewEnvelopes(r.keys, keys.Reverse, keys.EnvelopeConfig{}),
 		Report: func(p vault.Progress) {
 			if p.Finished || time.Since(said) >= time.Second {

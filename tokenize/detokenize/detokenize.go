@@ -174,11 +174,12 @@ func Spent(now time.Time) audit.Filter {
 // Restore charges the budgets with what the audit log says was revealed: the entries that
 // Spent selects. Without it a restart would give everybody a new budget.
 func (s *Server) Restore(entries iter.Seq2[audit.Entry, error]) error {
+	principals := s.deps.Policy.Policy().Principals
 	for e, err := range entries {
 		if err != nil {
 			return fmt.Errorf("restore budgets: %w", err)
 		}
-		s.budget.charge(e.Actor, int(e.Numbers[numberTokens]), e.Time)
+		s.budget.charge(person(e.Actor, principals[e.Actor]), int(e.Numbers[numberTokens]), e.Time)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package detokenize
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/cardlake/cardlake"
@@ -101,8 +103,8 @@ func (s *Server) identify(c *call) *Refusal {
 	}
 	cert := c.r.TLS.PeerCertificates[0]
 	name, ok := PrincipalOf(cert)
-	if !ok {
-		return refuse(RuleCertificate, "the certificate names nobody: it needs one URI, or a common name")
+	if !ok || len(name) > maxName || !utf8.ValidString(name) { // what is longer can't be recorded
+		return refuse(RuleCertificate, "the certificate names nobody: it needs one URI, or a common name, of at most %d bytes", maxName)
 	}
 	c.principal, c.record.Actor = name, name
 	// Connections last; what was right when it began may have run out.
@@ -120,7 +122,8 @@ func (s *Server) identify(c *call) *Refusal {
 func PrincipalOf(c *x509.Certificate) (string, bool) {
 	switch len(c.URIs) {
 	case 0:
-		return c.Subject.CommonName, c.Subject.CommonName != ""
+		// A common name is not to pass for a URI, which authorities verify.
+		return c.Subject.CommonName, c.Subject.CommonName != "" && !strings.Contains(c.Subject.CommonName, ":")
 	case 1:
 		return c.URIs[0].String(), true
 	default:
@@ -156,7 +159,28 @@ func (c *call) read(into any, max int64) *Refusal {
 // pinBody is what workers send, and pinAnswer what they get.
 type pinBody struct {
 	Owner keys.Owner `json:"owner"`
-	Cards []pinCard  `json:"cards"`
+	Cards pinCards   `json:"cards"`
+}
+
+// pinCards are at most one more than a call may have: what is behind would take many times the
+// memory of its text.
+type pinCards []pinCard
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *pinCards) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if t, err := d.Token(); err != nil || t != json.Delim('[') {
+		return errors.New("cards are no list")
+	}
+	for d.More() && len(*p) <= maxPins {
+		var c pinCard
+		if err := d.Decode(&c); err != nil {
+			return err
+		}
+		*p = append(*p, c)
+	}
+	return nil
 }
 
 type pinCard struct {
@@ -258,7 +282,10 @@ func (s *Server) request(c *call) *Refusal {
 		return refuse(RuleNotPermitted, "the policy does not permit this principal to ask for card numbers of the tenant")
 	case purpose == "" || len(purpose) > maxPurpose || !utf8.ValidString(purpose):
 		return refuse(RulePurpose, "a purpose of 1 to %d bytes is needed: say what the card numbers are for", maxPurpose)
-	case card.MaskPANs(purpose) != purpose:
+	case strings.ContainsFunc(purpose, func(c rune) bool { return !unicode.IsPrint(c) }):
+		// An approver's terminal shows what was written, and nothing hides between digits.
+		return refuse(RulePurpose, "the purpose is one line of printable text")
+	case card.MaskPANs(purpose) != purpose || digitsIn(purpose) >= minPAN:
 		return refuse(RulePurpose, "the purpose holds a number like a card's: name the case instead")
 	case len(body.Tokens) == 0 || len(body.Tokens) > s.cfg.MaxTokens:
 		return refuse(RuleTokens, "a request is for 1 to %d tokens", s.cfg.MaxTokens)
@@ -282,7 +309,7 @@ func (s *Server) request(c *call) *Refusal {
 		state: Waiting, until: c.now.Add(s.cfg.ApproveWithin),
 	}
 	c.record.Request = p.id
-	room := c.rights.TokensPerHour - s.budget.spent(c.principal, c.now)
+	room := c.rights.TokensPerHour - s.budget.spent(p.person, c.now)
 	if refusal := s.requests.add(p, c.now, room, s.cfg.MaxPending); refusal != nil {
 		return refusal
 	}
@@ -293,6 +320,20 @@ func (s *Server) request(c *call) *Refusal {
 	// Nobody else knows the id yet, so nothing of p can have changed.
 	answer(c.w, http.StatusCreated, p.public())
 	return nil
+}
+
+// minPAN is the length of the shortest card number (ISO/IEC 7812-1).
+const minPAN = 12
+
+// digitsIn counts the digits of any script, however they are set apart: who wants to write a
+// card number into the log finds a way that people read and a mask does not.
+func digitsIn(s string) (n int) {
+	for _, c := range s {
+		if unicode.IsDigit(c) {
+			n++
+		}
+	}
+	return n
 }
 
 // about puts what a request is for into the call's record.
@@ -365,7 +406,7 @@ func (s *Server) collect(c *call) *Refusal {
 	case !listed || !permits(approver.Approve, p.tenant) || person(p.approver, approver) == person(c.principal, c.rights):
 		return refuse(RuleNotPermitted, "the policy no longer permits the approver to approve: ask another")
 	}
-	release, ok := s.budget.reserve(c.principal, p.count, c.rights.TokensPerHour, c.now)
+	release, ok := s.budget.reserve(person(c.principal, c.rights), p.count, c.rights.TokensPerHour, c.now)
 	if !ok {
 		return refuse(RuleBudget, "the budget of tokens in an hour has no room for %d: wait", p.count)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog/audit"
 )
 
 // Policy says who may do what. Whoever is not listed may do nothing.
@@ -30,10 +31,13 @@ type Rights struct {
 	Pin     []string `json:"pin,omitempty"`
 	Request []string `json:"request,omitempty"`
 	Approve []string `json:"approve,omitempty"`
-	// TokensPerHour is how many tokens the principal may turn back in any hour; required
-	// with Request.
+	// TokensPerHour is how many tokens the principal's person may turn back in any hour, with
+	// whichever principal; required with Request.
 	TokensPerHour int `json:"tokens_per_hour,omitempty"`
 }
+
+// maxName is how many bytes a principal's or person's name may have.
+const maxName = 256
 
 // every is the tenant name that stands for all.
 const every = "*"
@@ -61,8 +65,11 @@ func ParsePolicy(text []byte) (*Policy, error) {
 		fault := func(format string, args ...any) {
 			errs = append(errs, fmt.Errorf("policy: principal %q: %s", name, fmt.Sprintf(format, args...)))
 		}
-		if name == "" || len(name) > 256 || len(r.Person) > 256 {
-			fault("a name has 1 to 256 bytes")
+		if name == "" || len(name) > maxName || len(r.Person) > maxName {
+			fault("a name has 1 to %d bytes", maxName)
+		}
+		if audit.Masks(name) {
+			fault("its 12 or more digits in a row would not be in the audit log, which then does not say who it was")
 		}
 		for _, list := range [][]string{r.Pin, r.Request, r.Approve} {
 			for _, tenant := range list {
@@ -113,7 +120,7 @@ func (f *PolicyFile) read() error {
 	if info.ModTime().Equal(f.changed) && info.Size() == f.size {
 		return nil
 	}
-	f.changed, f.size = info.ModTime(), info.Size() // a faulty file is complained about once
+	// What is repaired without a change of the file's time or size is looked at again each time.
 	if info.Mode().Perm()&0o022 != 0 {
 		return ErrPolicyMode
 	}
@@ -121,6 +128,7 @@ func (f *PolicyFile) read() error {
 	if err != nil {
 		return err
 	}
+	f.changed, f.size = info.ModTime(), info.Size() // a faulty text is complained about once
 	p, err := ParsePolicy(text)
 	if err != nil {
 		return err

@@ -95,10 +95,10 @@ func refusalOf(err error, place int) *Refusal {
 	if place > 0 {
 		which = fmt.Sprintf("token %d of the request", place)
 	}
-	var retired *vault.RetiredError
 	switch {
-	case errors.As(err, &retired):
-		return refuse(RuleRetired, "%s was retired after a compromise; its card has the token %s now", which, retired.Successor)
+	case errors.Is(err, vault.ErrRetired):
+		// The successor is of the crosswalk, which one person alone does not get.
+		return refuse(RuleRetired, "%s was retired after a compromise; the crosswalk has its successor", which)
 	case isUnknown(err):
 		return refuse(RuleToken, "the tenant has no card with %s", which)
 	case errors.Is(err, vault.ErrDamaged):

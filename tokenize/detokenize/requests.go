@@ -83,7 +83,7 @@ func (r *requests) add(p *pending, now time.Time, room, most int) *Refusal {
 			continue
 		}
 		open++
-		if other.requester == p.requester {
+		if other.person == p.person {
 			room -= other.count
 		}
 	}

@@ -106,7 +106,7 @@ func (w refusedConnections) Write(message []byte) (int, error) {
 	origin, why, _ := strings.Cut(rest, ": ")
 	r := audit.Record{
 		Actor: "unknown", Action: ActionConnect, Resource: "vault", Outcome: audit.Refused, Origin: origin,
-		Reason: why[:min(len(why), maxPurpose)],
+		Reason: strings.ToValidUTF8(why[:min(len(why), maxPurpose)], ""), // the cut may be inside a character
 	}
 	if skipped > 0 {
 		r.Numbers = map[string]int64{"more": skipped}

@@ -24,6 +24,9 @@ type Pass struct {
 	// of this job: an interrupted pass that began earlier has passed cards that may have come
 	// later, so it is begun anew.
 	Since time.Time
+	// LeaveDamaged goes on without cards that cannot be opened, which nobody can open any more:
+	// they are counted, keep their entries, and no longer stand in the way of ForgetVersion.
+	LeaveDamaged bool
 	// Report is called after each batch, if not nil.
 	Report func(Progress)
 }
@@ -42,11 +45,13 @@ type Progress struct {
 	// ErrDamaged. With any of them a finished pass ends in that error.
 	Conflicts int `json:"conflicts"`
 	Damaged   int `json:"damaged"`
+	// LeftDamaged says that Pass.LeaveDamaged was set.
+	LeftDamaged bool `json:"left_damaged,omitempty"`
 }
 
 // isProof reports whether the pass found every card as the job wants it.
 func (p *Progress) isProof() bool {
-	return p.Finished && p.Changed == 0 && p.Conflicts == 0 && p.Damaged == 0
+	return p.Finished && p.Changed == 0 && p.Conflicts == 0 && (p.Damaged == 0 || p.LeftDamaged)
 }
 
 // state is a job's note in the store.
@@ -111,7 +116,7 @@ func (v *Vault) run(ctx context.Context, pass Pass, j job) (Progress, error) {
 	case err != nil:
 	case s.Conflicts > 0:
 		err = fmt.Errorf("%w: %d of %d cards", ErrConflict, s.Conflicts, s.Done)
-	case s.Damaged > 0:
+	case s.Damaged > 0 && !pass.LeaveDamaged:
 		err = fmt.Errorf("%w: %d of %d cards", ErrDamaged, s.Damaged, s.Done)
 	}
 	if err != nil {
@@ -208,7 +213,7 @@ func (v *Vault) step(ctx context.Context, pass Pass, j job, s state, stored []by
 		s.After = rows[len(rows)-1].Token
 		s.At = s.After.String()
 	}
-	s.Total = max(s.Total, s.Done)
+	s.Total, s.LeftDamaged = max(s.Total, s.Done), pass.LeaveDamaged
 	text, err := json.Marshal(s)
 	if err != nil {
 		return s, stored, err
