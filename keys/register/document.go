@@ -89,6 +89,26 @@ func (d *Document) digest() []byte {
 	return sum(text)
 }
 
+// follows reports whether the document can have come of the other by changes: its serial is no
+// lower, and no version of a key has gone or is live again. Changes made on an older document
+// raise its serial just as well.
+func (d *Document) follows(other *Document) bool {
+	if d.Serial < other.Serial {
+		return false
+	}
+	live := make(map[string]bool, len(d.Keys))
+	for i := range d.Keys {
+		live[d.Keys[i].ID] = d.Keys[i].IsLive()
+	}
+	for i := range other.Keys {
+		isLive, isThere := live[other.Keys[i].ID]
+		if !isThere || isLive && !other.Keys[i].IsLive() {
+			return false
+		}
+	}
+	return true
+}
+
 func (d *Document) clone() Document {
 	c := *d
 	c.Purposes, c.Cryptoperiods, c.Keys = slices.Clone(d.Purposes), maps.Clone(d.Cryptoperiods), slices.Clone(d.Keys)

@@ -275,7 +275,7 @@ func (r *Register) load(ctx context.Context) (*Snapshot, error) {
 	if err := r.guard.Verify(ctx, d.digest(), d.Tag); err != nil {
 		return nil, err
 	}
-	if before != nil && d.Serial < before.doc.Serial {
+	if before != nil && !d.follows(&before.doc) {
 		return nil, ErrRolledBack
 	}
 	s := newSnapshot(r.path, d, info)
