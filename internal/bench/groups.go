@@ -65,6 +65,13 @@ var groups = []group{
 		pairs: []pair{{"DecodeOpen", "DecodeReference"}},
 	},
 	{title: "STAGES: token of a card number", sources: []source{{"./tokenize", "."}}, pairs: []pair{{"Token", "TokenReference"}}},
+	{
+		title:   "STAGES: format-preserving encryption of a card number",
+		note:    "FF1 of NIST SP 800-38G. PANReference: ten AES blocks that depend on each other, its floor; batch: four card numbers at a time.",
+		sources: []source{{"./tokenize/ff1", "."}},
+		pairs:   []pair{{"PAN/aes=128/digits=16", "PANReference/aes=128"}, {"PAN/aes=256/digits=16", "PANReference/aes=256"}},
+	},
+	{title: "VAULT: pins on Pebble", sources: []source{{"./tokenize/vault/pebblestore", "."}}},
 	{title: "STAGES: data keys", sources: []source{{"./keys", "."}}},
 	{title: "STAGES: batches", sources: []source{{".", "."}}},
 	{title: "STAGES: objects", sources: []source{{"./writers/objects", "."}, {"./writers/objects/s3", "."}}},
