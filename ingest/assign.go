@@ -110,7 +110,7 @@ func (w *Worker) load(ctx context.Context, parts []cardlake.StreamPartition) (ca
 		}
 	}
 	var ends map[cardlake.StreamPartition]int64
-	if source, ok := w.Source.(Ender); ok {
+	if source, ok := w.Source.(Ender); ok && len(parts) > 0 {
 		if ends, err = source.Ends(ctx, parts); err != nil {
 			return nil, fmt.Errorf("read where the partitions end: %w", err)
 		}
