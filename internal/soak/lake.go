@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,7 +101,8 @@ func (o options) worker() ingest.Config {
 	return ingest.Config{WindowAge: o.window, WindowRows: o.rows, Pending: 1}
 }
 
-// replay runs a worker until everything is committed.
+// replay runs a worker until everything is committed. Once all is taken the worker is told to
+// end, as it would be by an operator: it commits its open window and does not wait for its age.
 func (l *lake) replay(ctx context.Context, brokers []string, b *broker, o options, stderr io.Writer) (*report, error) {
 	r := &report{Transactions: int64(o.transactions), Tenants: o.tenants}
 	var mu sync.Mutex
@@ -116,8 +118,8 @@ func (l *lake) replay(ctx context.Context, brokers []string, b *broker, o option
 			r.ages = append(r.ages, s.Began.Add(s.Took).Sub(s.Opened))
 		}
 	})
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	running, stop := context.WithCancel(ctx)
+	defer stop()
 	done := make(chan error, 1)
 	if o.profile != "" {
 		f, err := os.Create(o.profile)
@@ -131,35 +133,35 @@ func (l *lake) replay(ctx context.Context, brokers []string, b *broker, o option
 		defer pprof.StopCPUProfile()
 	}
 	start, cpu, brokerCPU := time.Now(), usage(), b.cpu()
-	go func() { done <- w.Run(ctx) }()
+	go func() { done <- w.Run(running) }()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for n := 0; ; n++ {
-		var committed int64
+	committed := func() (n int64) {
 		for _, at := range w.Committed() {
-			committed += at.Next
+			n += at.Next
 		}
+		return n
+	}
+	for n, isDone := 0, false; !isDone; n++ {
+		taken := w.Stats().Records
 		if n%20 == 0 {
-			fmt.Fprintf(stderr, "\rreplaying: %d taken, %d committed of %d, %.0f s ", w.Stats().Records, committed, o.transactions, time.Since(start).Seconds())
+			fmt.Fprintf(stderr, "\rreplaying: %d taken, %d committed of %d, %.0f s ", taken, committed(), o.transactions, time.Since(start).Seconds())
 		}
-		if committed == int64(o.transactions) {
-			break
+		if taken == int64(o.transactions) {
+			stop()
 		}
 		select {
 		case err := <-done:
-			return nil, errors.Join(errors.New("the worker ended before its work"), err)
-		case <-ctx.Done():
-			return nil, ctx.Err()
+			if err = cmp.Or(err, ctx.Err()); err != nil {
+				return nil, err
+			}
+			isDone = true
 		case <-tick.C:
 		}
 	}
 	r.Seconds, r.CPUSeconds, r.BrokerCPUSeconds = time.Since(start).Seconds(), (usage() - cpu).Seconds(), (b.cpu() - brokerCPU).Seconds()
 	r.PeakMemory = peakMemory()
 	fmt.Fprintf(stderr, "\rreplayed %d events in %.1f s                                        \n", o.transactions, r.Seconds)
-	cancel()
-	if err := <-done; err != nil {
-		return nil, err
-	}
 	s := w.Stats()
 	r.Commits = s.Commits
 	for _, n := range s.Rejected {
