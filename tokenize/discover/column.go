@@ -1,5 +1,7 @@
 package discover
 
+import "hash/maphash"
+
 // Column judges the values of one column of a typed file: what a value is depends on its name
 // and on what the others are.
 type Column struct {
@@ -14,6 +16,8 @@ type Column struct {
 	packed rate // of the runs of packed digits in them
 	seen   int  // of a column named like a secret: values of its form
 	first  Place
+	seed   maphash.Seed
+	last   uint64 // hash of the value before: the same one again says nothing more of its column
 	done   bool
 }
 
@@ -28,7 +32,7 @@ const judgeEvery = 4096
 // Column begins a column. at names it, in Field; the values' rows are told by Add. The caller
 // calls Flush at the end. After yield has returned false nothing more is yielded.
 func (d *Detector) Column(at Place, yield func(Detection) bool) *Column {
-	c := &Column{Detector: d, at: at, yield: yield, rates: rates{}, secret: secretNamed(at.Field)}
+	c := &Column{Detector: d, at: at, yield: yield, rates: rates{}, seed: maphash.MakeSeed(), secret: secretNamed(at.Field)}
 	c.at.Field = d.safe(at.Field)
 	return c
 }
@@ -66,6 +70,11 @@ func (c *Column) add(rowGroup, row int64, value []byte, enc Encoding) bool {
 
 func (c *Column) search(at Place, value []byte, enc Encoding) {
 	s := search{Detector: c.Detector, data: value, to: len(value), rates: c.rates, column: c.at.Field}
+	if h := maphash.Bytes(c.seed, value); h != c.last {
+		c.last = h
+	} else {
+		s.rates = rates{}
+	}
 	s.run()
 	if len(s.found) == 0 && len(value) <= (maxDigits+1)/2 {
 		s.wholePacked()
@@ -74,7 +83,7 @@ func (c *Column) search(at Place, value []byte, enc Encoding) {
 		s.paddedToken(value)
 	}
 	for _, at := range s.others {
-		c.rates.of(s.placeOf(at, s.before(at))).all++
+		s.rates.of(s.placeOf(at, s.before(at))).all++
 	}
 	c.bytes += len(value)
 	c.packed = rate{c.packed.all + s.packed.all, c.packed.prefix + s.packed.prefix, c.packed.whole + s.packed.whole}

@@ -29,7 +29,7 @@ var lowering = mostDigits(map[int]string{
 	17: `timestamp ts epoch datetime fecha hora`,
 	18: `clabe`,
 	19: `arn iccid cbu cvu uuid guid hash sha md5 digest checksum etag token order orders pedido pedidos orden ordem invoice factura fatura
-			boleto nota tracking rastreo rastreio guia guía shipment envio envío waybill awb parcel serial serie série sn lote batch trace span correlation`,
+			boleto nota tracking rastreo rastreio guia guía shipment envio envío waybill awb parcel serial serie série sn lote batch trace span correlation snapshot`,
 })
 
 // loweringKeys are words that only say something as the key of a value: in a sentence, a card

@@ -2,6 +2,7 @@ package discover
 
 import (
 	"bytes"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/cardlake/cardlake/card"
@@ -88,7 +89,9 @@ func (s *search) packedRun(at, n int) {
 	}
 	s.packedTrack(&c, at+n)
 	c.confidence, c.reason = Medium, "packed digits with prefix, length and check digit"
-	r.whole++
+	if c.place == packedText || !slices.ContainsFunc(s.found, func(f candidate) bool { return f.enc == BCD && f.digits == c.digits }) {
+		r.whole++ // what a structure repeats is one number
+	}
 	s.found = append(s.found, c)
 }
 
@@ -146,16 +149,20 @@ func (s *search) structures(first, end int) {
 		switch c := s.data[i]; {
 		case i+1 < len(s.data) && (c == 0x5a || c == 0x57 || c == 0x6b && i > 0 && s.data[i-1] == 0x9f):
 			s.value(i+2, int(s.data[i+1]), c)
-		case c >= 0x13 && c <= 0x19 && s.isMessage(i):
+		case c >= 0x13 && c <= 0x19:
 			n := int(c>>4*10 + c&15)
+			if !s.isMessage(i, i+1+(n+1)/2) {
+				continue
+			}
 			s.announced(2*(i+1)+n%2, n, "announced by an ISO 8583 message")
 			s.announced(2*(i+1), n, "announced by an ISO 8583 message")
 		}
 	}
 }
 
-// isMessage reports whether a message type and a bitmap with bit 2 stand before i.
-func (s *search) isMessage(i int) bool {
+// isMessage reports whether a message type and a bitmap with bit 2 stand before i, and packed
+// digits from next on where the bitmap has fields 3 (processing code) and 4 (amount).
+func (s *search) isMessage(i, next int) bool {
 	for _, bitmap := range []int{8, 16} {
 		at := i - bitmap - 2
 		if at < 0 {
@@ -163,7 +170,16 @@ func (s *search) isMessage(i int) bool {
 		}
 		first := s.data[at+2]
 		if c := s.data[at]; c >= 1 && c <= 8 && s.data[at+1]&0xcf <= 5 && first&0x40 != 0 && first>>7 == byte(bitmap/8-1) {
-			return true
+			digits := 0
+			if first&0x20 != 0 {
+				digits += 3
+			}
+			if first&0x10 != 0 {
+				digits += 6
+			}
+			if next+digits <= len(s.data) && !slices.ContainsFunc(s.data[next:next+digits], func(b byte) bool { return classes[b]&packedByte == 0 }) {
+				return true
+			}
 		}
 	}
 	return false

@@ -69,14 +69,16 @@ const newHasher hasher = 14695981039346656037
 
 func (h *hasher) byte(c byte) { *h = (*h ^ hasher(c)) * 1099511628211 }
 
-// isUnlikely reports whether k hits in n bytes are more than random bytes give: of them,
-// sixteen in a million begin a run of packed digits that looks like a card number (measured).
+// isUnlikely reports whether k different hits in n bytes are more than bytes without card
+// numbers give: of random ones, sixteen in a million begin a run of packed digits that looks
+// like a card number (measured); logs and footers, which have structure, are given ten times
+// as many.
 func isUnlikely(k, n int) bool {
-	mean := 1.6e-5 * float64(n)
+	mean := 1.6e-4 * float64(n)
 	tail, term := 1.0, math.Exp(-mean)
 	for i := range k {
 		tail -= term
 		term *= mean / float64(i+1)
 	}
-	return tail < 1e-3
+	return tail < 1e-2
 }
