@@ -2,10 +2,12 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/writers/objects"
 	"github.com/cardlake/cardlake/writers/parquet"
 )
@@ -33,6 +35,9 @@ func HistoryOf(table Files, store objects.Store) History {
 				continue
 			}
 			body, err := objects.ReadAll(ctx, store, f.Name)
+			if errors.Is(err, keys.ErrDestroyed) {
+				continue // the tenant's events do not open any more either
+			}
 			if err != nil {
 				return fmt.Errorf("read %s: %w", f.Name, err)
 			}

@@ -65,6 +65,9 @@ var (
 	// ErrNoKey says that the provider has no key for the scope: never created, destroyed,
 	// switched off, or not this provider's purpose.
 	ErrNoKey = errors.New("no key")
+	// ErrDestroyed is the ErrNoKey of a key that was there and was destroyed: what it
+	// protected is gone for good, and whoever reads on goes on without it.
+	ErrDestroyed = fmt.Errorf("%w any more", ErrNoKey)
 	// ErrDenied says that the key service refuses the caller. The key may be there, so unlike
 	// ErrNoKey it is not final: it passes when the caller is permitted.
 	ErrDenied = errors.New("the key service refuses: permit this caller in the key's policy or by a grant")

@@ -80,6 +80,10 @@ type Snapshot struct {
 	// Files and Bytes are those that the statement had to read, in Parquet's size.
 	Files, Bytes int64
 
+	// Destroyed counts the rows that were not read, by tenant, because the tenant's key was
+	// destroyed.
+	Destroyed map[cardlake.Tenant]int64
+
 	// Positions say what was read of the streams: every event before them, and none after.
 	// They are the snapshot's, or beyond them as far as the tail goes.
 	Positions cardlake.Positions

@@ -186,6 +186,9 @@ type openFile[B batch] struct {
 	isViewed bool
 	// written is the object that an earlier Flush made of the rows, nameless if there is none.
 	written cardlake.DataFile
+	// isDestroyed says that the owner's key was destroyed before the rows could be written:
+	// they go the way of those that were.
+	isDestroyed bool
 }
 
 func newWindow[B batch](f *factory[B]) window[B] {
@@ -269,10 +272,13 @@ func (w *window[B]) Spill(ctx context.Context, from, to cardlake.Positions) erro
 // writes nothing, so that a lock that keeps Views out is held for an instant only.
 func (w *window[B]) LetGo() {
 	for p, f := range w.open {
-		if f.written.Name == "" {
+		switch {
+		case f.isDestroyed:
+		case f.written.Name == "":
 			continue
+		default:
+			w.spilled = append(w.spilled, f.written)
 		}
-		w.spilled = append(w.spilled, f.written)
 		w.bytes -= openBytes + f.batch.Bytes()
 		w.viewed.Add(-f.batch.ViewBytes())
 		if !f.isViewed { // else the views share the batch's memory
@@ -287,7 +293,9 @@ func (w *window[B]) LetGo() {
 // tenant and day. The rows lie between the positions from and to. They stay in memory until
 // Release.
 //
-// After an error Flush can be called again: what was put already is not put again.
+// A partition whose owner's key was destroyed has no object: its rows are as unreadable as if
+// they had been written before. After an error Flush can be called again: what was put already
+// is not put again.
 func (w *window[B]) Flush(ctx context.Context, from, to cardlake.Positions) ([]cardlake.DataFile, error) {
 	parts := make([]partition, 0, len(w.open))
 	for p := range w.open {
@@ -299,7 +307,9 @@ func (w *window[B]) Flush(ctx context.Context, from, to cardlake.Positions) ([]c
 	}
 	files := slices.Clone(w.spilled)
 	for _, p := range parts {
-		files = append(files, w.open[p].written)
+		if f := w.open[p]; !f.isDestroyed {
+			files = append(files, f.written)
+		}
 	}
 	slices.SortStableFunc(files, func(a, b cardlake.DataFile) int {
 		return partition{a.Tenant, a.Day}.compare(partition{b.Tenant, b.Day})
@@ -329,6 +339,9 @@ func (w *window[B]) write(ctx context.Context, parts []partition, from, to cardl
 				return err
 			}
 			written, err := w.put(groupCtx, p, f, positions)
+			if f.isDestroyed = errors.Is(err, keys.ErrDestroyed); f.isDestroyed {
+				return nil
+			}
 			if err == nil {
 				f.written = written
 			}

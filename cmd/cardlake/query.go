@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,6 +83,7 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	if err := format(ctx, stdout, result); err != nil {
 		return located(err, sql)
 	}
+	destroyed(stderr, result)
 	if *formatName == "table" {
 		footer(stderr, result, time.Since(start))
 	}
@@ -98,6 +101,16 @@ func located(err error, sql string) error {
 		text += "\n" + excerpt
 	}
 	return errors.New(text)
+}
+
+// destroyed tells which rows were left out for ever, whatever the format: a count without them
+// is not wrong, and must not surprise.
+func destroyed(w io.Writer, r *queries.Result) {
+	for _, s := range r.Snapshots() {
+		for _, tenant := range slices.Sorted(maps.Keys(s.Destroyed)) {
+			fmt.Fprintf(w, "cardlake: without %d rows of tenant %s in %s: its keys were destroyed\n", s.Destroyed[tenant], tenant, s.Table.FullName())
+		}
+	}
 }
 
 // footer tells how much was answered, how fast, and as of when.

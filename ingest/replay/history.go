@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -32,6 +33,9 @@ func History(deps Deps, cfg Config, versions map[uint32]int, transactions ingest
 				continue
 			}
 			body, err := objects.ReadAll(ctx, deps.Store, f.Name)
+			if errors.Is(err, keys.ErrDestroyed) {
+				continue // the tenant's events do not open any more either
+			}
 			if err != nil {
 				return fmt.Errorf("read %s: %w", f.Name, err)
 			}

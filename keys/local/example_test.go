@@ -38,5 +38,5 @@ func Example() {
 	fmt.Println(err)
 	// Output:
 	// true <nil>
-	// open for lake: unwrap data key of lake/object: no key: version 1 was destroyed
+	// open for lake: unwrap data key of lake/object: no key any more: version 1 was destroyed
 }

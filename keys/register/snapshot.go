@@ -3,6 +3,7 @@ package register
 import (
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/cardlake/cardlake/keys"
 )
@@ -43,10 +44,18 @@ const (
 // Header is how a data key that the entry wraps begins.
 func (e *Entry) Header() []byte { return append([]byte{wrapVersion}, e.ID...) }
 
+// wasThere reports whether the scope ever had a version.
+func (s *Snapshot) wasThere(scope keys.Scope) bool {
+	return slices.ContainsFunc(s.doc.Keys, func(e Entry) bool { return e.Scope() == scope })
+}
+
 // Wrapping returns the version that wraps the scope's new data keys; ErrNoKey if there is
-// none, or the purpose is one of secrets.
+// none, or the purpose is one of secrets; ErrDestroyed if there was one.
 func (s *Snapshot) Wrapping(scope keys.Scope) (*Entry, error) {
 	live := s.live[scope]
+	if len(live) == 0 && s.wasThere(scope) {
+		return nil, fmt.Errorf("%w for %s: every version was destroyed", keys.ErrDestroyed, scope)
+	}
 	if len(live) == 0 || scope.Purpose.IsSecret() {
 		return nil, fmt.Errorf("%w that wraps for %s in keyring %s", keys.ErrNoKey, scope, s.path)
 	}
@@ -55,7 +64,7 @@ func (s *Snapshot) Wrapping(scope keys.Scope) (*Entry, error) {
 
 // Unwrapping returns the version that wrapped a data key and what the keyring made of it.
 // ErrUnwrap says that it is of another scope or no wrapped key, ErrNoKey that its version is
-// not in the keyring, or no more.
+// not in the keyring, ErrDestroyed that it was.
 func (s *Snapshot) Unwrapping(scope keys.Scope, wrapped []byte) (*Entry, []byte, error) {
 	if len(wrapped) <= headerLen || wrapped[0] != wrapVersion {
 		return nil, nil, keys.ErrUnwrap
@@ -67,7 +76,7 @@ func (s *Snapshot) Unwrapping(scope keys.Scope, wrapped []byte) (*Entry, []byte,
 	case e.Scope() != scope || scope.Purpose.IsSecret():
 		return nil, nil, keys.ErrUnwrap
 	case !e.IsLive():
-		return nil, nil, fmt.Errorf("%w: version %d was destroyed", keys.ErrNoKey, e.Version)
+		return nil, nil, fmt.Errorf("%w: version %d was destroyed", keys.ErrDestroyed, e.Version)
 	}
 	return e, wrapped[headerLen:], nil
 }

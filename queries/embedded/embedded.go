@@ -208,7 +208,7 @@ func (e *Engine) fetch(ctx context.Context, tables []*cardlake.Table, a *answer)
 	}
 	sources := make([]source, len(tables))
 	for i, t := range tables {
-		memory, err := e.fetchAll(ctx, plans[i])
+		memory, err := e.fetchAll(ctx, plans[i], &a.snapshots[i])
 		a.memory = append(a.memory, memory...)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", t.FullName(), err)

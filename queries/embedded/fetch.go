@@ -5,19 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/keys"
+	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/writers/objects"
 )
 
 // copyBuffer is how much of an object is decrypted at once: a multiple of the store's chunks.
 const copyBuffer = 1 << 20
 
-// fetchAll decrypts the files' objects into memory files, in the same order. The caller
-// closes what it returns, also after an error.
-func (e *Engine) fetchAll(ctx context.Context, files []cardlake.DataFile) ([]*memfd, error) {
+// fetchAll decrypts the files' objects into memory files, in the same order, except those
+// whose key was destroyed: of them it counts the rows in read. The caller closes what it
+// returns, also after an error.
+func (e *Engine) fetchAll(ctx context.Context, files []cardlake.DataFile, read *queries.Snapshot) ([]*memfd, error) {
+	var mu sync.Mutex
 	fetched := make([]*memfd, len(files))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(e.cfg.Fetches)
@@ -27,6 +32,15 @@ func (e *Engine) fetchAll(ctx context.Context, files []cardlake.DataFile) ([]*me
 		}
 		group.Go(func() error {
 			m, err := fetch(ctx, e.store, f)
+			if errors.Is(err, keys.ErrDestroyed) {
+				mu.Lock()
+				defer mu.Unlock()
+				if read.Destroyed == nil {
+					read.Destroyed = map[cardlake.Tenant]int64{}
+				}
+				read.Destroyed[f.Tenant] += f.Rows
+				return nil
+			}
 			if err == nil {
 				e.cache.add(f.Name, m, f.Bytes)
 			}

@@ -94,7 +94,10 @@ func meaning(err error) error {
 	// An answer to HEAD has no body, so its code is made from the status.
 	case c == "NoSuchKey", c == "NotFound":
 		return objects.ErrNotFound
-	// Amazon S3 passes on what KMS says of a key that is disabled, to be deleted, or gone.
+	// Amazon S3 passes on what KMS says of a key: that it is gone or to be deleted,
+	case c == "KMS.NotFoundException", c == "KMS.KMSInvalidStateException" && strings.Contains(err.Error(), "pending deletion"):
+		return fmt.Errorf("%w: %w", keys.ErrDestroyed, err)
+	// or that it is disabled, or may not be used now for other reasons.
 	case strings.HasPrefix(c, "KMS."):
 		return fmt.Errorf("%w: %w", keys.ErrNoKey, err)
 	}
