@@ -9,12 +9,21 @@ import (
 	"github.com/cardlake/cardlake/card"
 )
 
-// freeTexts are the fields that a person or a terminal fills. A processor of this module masks
-// card numbers in them before it sends; others may not.
-var freeTexts = [...]cardlake.Text{
-	cardlake.TextMerchantName, cardlake.TextMerchantCity, cardlake.TextMerchantID,
-	cardlake.TextTerminalID, cardlake.TextRRN, cardlake.TextApprovalCode,
-}
+// freeTexts are all texts but the tenant's name, which the register knows. Persons and terminals
+// fill some of them; in the others only a producer's fault puts a card number. A processor of
+// this module masks card numbers before it sends; others may not.
+var freeTexts = func() (all []cardlake.Text) {
+	for t := range cardlake.TextCount {
+		if t != cardlake.TextTenant {
+			all = append(all, t)
+		}
+	}
+	return all
+}()
+
+// minPAN is the length of the shortest text that is looked into: most have fewer characters
+// than a card number has digits.
+const minPAN = 13
 
 // FreeTexts are the names of the fields that are cleaned.
 func FreeTexts() []string {
@@ -51,6 +60,9 @@ type removedFrom struct {
 func (w *Worker) clean(row *cardlake.Row, now time.Time, at cardlake.Position) {
 	for _, field := range freeTexts {
 		span := row.Spans[field]
+		if span.To()-span.From() < minPAN {
+			continue
+		}
 		if n := card.Clean(row.Data[span.From():span.To()]); n > 0 {
 			w.report(w.stats.remove(removedFrom{cardlake.Tenant(row.Text(cardlake.TextTenant)), field}, int64(n), now, at))
 		}

@@ -2,6 +2,9 @@ package ingest
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"log/slog"
 	"time"
 
 	"github.com/cardlake/cardlake"
@@ -20,6 +23,16 @@ type Record struct {
 	Key   []byte
 	Value []byte
 }
+
+// Format implements fmt.Formatter: the position, whatever the verb, because nobody knows yet
+// what a record holds.
+func (r Record) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.Position.String()) }
+
+// LogValue implements slog.LogValuer.
+func (r Record) LogValue() slog.Value { return slog.StringValue(r.Position.String()) }
+
+// MarshalText writes the position.
+func (r Record) MarshalText() ([]byte, error) { return []byte(r.Position.String()), nil }
 
 // Source is a partitioned stream. ingest/kafka and ingest/kinesis implement it.
 type Source interface {

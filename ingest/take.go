@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/card"
 	"github.com/cardlake/cardlake/card/wire"
 	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/keys"
@@ -211,6 +212,7 @@ func (w *Worker) judge(ctx context.Context, r *Record, t *taken, now time.Time) 
 		if _, err := w.Tenants.Lookup(t.total.Tenant); err != nil {
 			return errTenant
 		}
+		t.total.Region, t.total.Processor = card.MaskPANs(t.total.Region), card.MaskPANs(t.total.Processor)
 		if r.Position.Offset >= w.landed[r.Position.StreamPartition].Next {
 			t.verdict = asTotal
 		}

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"fmt"
+	"io"
+	"log/slog"
 	"time"
 
 	"github.com/cardlake/cardlake"
@@ -92,6 +94,12 @@ type Packer struct {
 	b       iso8583.Builder
 	scratch []byte
 }
+
+// Format implements fmt.Formatter: every verb prints a placeholder.
+func (Packer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "packer(redacted)") }
+
+// LogValue implements slog.LogValuer.
+func (Packer) LogValue() slog.Value { return slog.StringValue("packer(redacted)") }
 
 // Append appends the message to dst, without its length header. With repeat set the message
 // type is that of a repeat (xx1), all else is the same.

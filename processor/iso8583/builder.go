@@ -3,6 +3,9 @@ package iso8583
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
 	"strconv"
 )
 
@@ -11,6 +14,12 @@ type Builder struct {
 	present [129]bool
 	value   [129][]byte
 }
+
+// Format implements fmt.Formatter: every verb prints a placeholder.
+func (Builder) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "message(redacted)") }
+
+// LogValue implements slog.LogValuer.
+func (Builder) LogValue() slog.Value { return slog.StringValue("message(redacted)") }
 
 // Reset forgets all elements.
 func (b *Builder) Reset() { *b = Builder{} }

@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 )
 
 // ErrFormat marks a message that does not follow the format. Errors that wrap it name the
@@ -18,6 +21,12 @@ type View struct {
 	present [129]bool
 	span    [129][2]uint16
 }
+
+// Format implements fmt.Formatter: every verb prints a placeholder.
+func (View) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "message(redacted)") }
+
+// LogValue implements slog.LogValuer.
+func (View) LogValue() slog.Value { return slog.StringValue("message(redacted)") }
 
 // Parse reads msg, which v shares from then on. After an error the elements before the
 // fault, and well-formed ones behind an element of wrong characters, can still be read:
