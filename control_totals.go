@@ -51,8 +51,8 @@ var ControlTotals = &Table{
 		{11, "last_sequence", Int64, false, Public, "number of the last one; the next total goes on from here"},
 		{12, "emitted_at", TimestampTZ, false, Public, "instant at which the processor made the total"},
 		{13, "ingested_at", TimestampTZ, false, Public, "instant at which the worker read the total"},
-		{14, "stream", String, false, Public, "stream the total was read from"},
-		{15, "stream_partition", Int32, false, Public, "partition of the stream"},
-		{16, "stream_offset", Int64, false, Public, "offset in the partition"},
+		{14, "stream", String, false, Lineage, "stream the total was read from"},
+		{15, "stream_partition", Int32, false, Lineage, "partition of the stream"},
+		{16, "stream_offset", Int64, false, Lineage, "offset in the partition"},
 	},
 }

@@ -41,8 +41,9 @@ type DataFile struct {
 	// SplitOffsets are the byte offsets of the row groups.
 	SplitOffsets []int64
 
-	// Sequence is that of the commit that added the file: later commits have greater ones. The
-	// catalog sets it; 0 before the commit.
+	// Sequence is that of the newest commit whose rows are in the file; later commits have
+	// greater ones. The catalog sets it; 0 before the commit. A file that maintenance wrote takes
+	// the greatest of those it replaces in its tenant and day.
 	Sequence int64
 }
 

@@ -27,7 +27,8 @@ const (
 	Identifier   Tag = "identifier" // names a card, person or account by a pseudonym
 	TruncatedPAN Tag = "truncated_pan"
 	MoneyTag     Tag = "money"
-	Sealed       Tag = "sealed" // readable inside zone A only
+	Lineage      Tag = "lineage" // where a row was in the stream, which tells how much all tenants send
+	Sealed       Tag = "sealed"  // readable inside zone A only
 )
 
 // Column is one column of a table. IDs are Iceberg field ids: given once, never reused.
@@ -116,9 +117,9 @@ var Transactions = &Table{
 		{42, "processing_code", String, true, Public, "DE 3"},
 		{43, "stan", String, true, Public, "systems trace audit number (DE 11)"},
 		{44, "rrn", String, true, Public, "retrieval reference number (DE 37)"},
-		{45, "stream", String, false, Public, "stream the event was read from"},
-		{46, "stream_partition", Int32, false, Public, "partition of the stream"},
-		{47, "stream_offset", Int64, false, Public, "offset in the partition"},
+		{45, "stream", String, false, Lineage, "stream the event was read from"},
+		{46, "stream_partition", Int32, false, Lineage, "partition of the stream"},
+		{47, "stream_offset", Int64, false, Lineage, "offset in the partition"},
 	},
 }
 
@@ -132,16 +133,16 @@ var Rejected = &Table{
 		{1, "rejected_at", TimestampTZ, false, Public, "instant at which the worker gave the record up"},
 		{2, "reason", String, false, Public, "undecodable, unknown_schema, unknown_tenant, unopenable or invalid_field"},
 		{3, "detail", String, true, Public, "the rule that was broken, naming the field and never its content"},
-		{4, "stream", String, false, Public, "stream the record was read from"},
-		{5, "stream_partition", Int32, false, Public, "partition of the stream"},
-		{6, "stream_offset", Int64, false, Public, "offset in the partition"},
+		{4, "stream", String, false, Lineage, "stream the record was read from"},
+		{5, "stream_partition", Int32, false, Lineage, "partition of the stream"},
+		{6, "stream_offset", Int64, false, Lineage, "offset in the partition"},
 		{7, "record_time", TimestampTZ, false, Public, "the record's time stamp on the stream"},
 		{8, "payload", Binary, false, Sealed, "key and value of the record, sealed"},
 	},
 }
 
 // Tables lists every table of the lake.
-var Tables = []*Table{Transactions, Rejected, ControlTotals}
+var Tables = []*Table{Transactions, Rejected, ControlTotals, AuditEvents}
 
 // TableNamed returns the table with the full name, nil if there is none.
 func TableNamed(fullName string) *Table {

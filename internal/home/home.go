@@ -47,6 +47,12 @@ func (d Dir) CardSecret() string { return d.in("keys", "card.secret") }
 // Vault holds which token each card has.
 func (d Dir) Vault() string { return d.in("vault") }
 
+// Grants is the folder of who may do what: schema, principals, policies.
+func (d Dir) Grants() string { return d.in("grants") }
+
+// Retention is the file of how long rows are kept, and which are held.
+func (d Dir) Retention() string { return d.in("retention.json") }
+
 // Audit is the folder of the audit log of that name.
 func (d Dir) Audit(name string) string { return d.in("audit", name) }
 
