@@ -71,11 +71,11 @@ const anchorTimeout = 10 * time.Second
 // armAnchor has the head anchored a little later, off the path of those who append. The
 // caller holds writing.
 func (l *Log) armAnchor() {
-	if l.cfg.Anchor == nil || l.armed != nil {
+	if l.cfg.Anchor == nil {
 		return
 	}
-	l.armed = time.AfterFunc(l.cfg.AnchorAfter, func() {
-		if err := l.saveAnchor(false); err != nil {
+	l.arm(&l.anchor, l.cfg.AnchorAfter, func() {
+		if err := l.saveAnchor(context.Background(), false); err != nil {
 			l.cfg.Log.Error("the audit log's head is not anchored", "log", l.dir, "error", err)
 		}
 	})
@@ -83,8 +83,9 @@ func (l *Log) armAnchor() {
 
 // saveAnchor anchors the head, once the log is closed only for the one that closes it: a
 // timer that is late must not put an old head over that of the next writer. Closing takes
-// the same lock, and so waits for a timer that is at it.
-func (l *Log) saveAnchor(isClosing bool) error {
+// the same lock, and so waits for a timer that is at it. Processes that share a log take
+// turns, and none puts its head over a newer one of another.
+func (l *Log) saveAnchor(ctx context.Context, isClosing bool) error {
 	if l.cfg.Anchor == nil {
 		return nil
 	}
@@ -93,15 +94,54 @@ func (l *Log) saveAnchor(isClosing bool) error {
 	l.writing.Lock()
 	head := Head{Log: l.state.log, Seq: l.state.seq, Hash: l.state.hash}
 	isOver := l.closed && !isClosing
-	l.armed = nil
 	l.writing.Unlock()
 	if isOver {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), anchorTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), anchorTimeout)
 	defer cancel()
+	if l.turn != nil {
+		lock, err := takeLock(ctx, l.dir, anchorLockName, anchorTimeout)
+		if err != nil {
+			return fmt.Errorf("save anchor: %w", err)
+		}
+		defer lock.Close()
+		saved, err := l.cfg.Anchor.Load(ctx)
+		if err != nil {
+			return fmt.Errorf("save anchor: %w", err)
+		}
+		if saved.Log == head.Log && saved.Seq >= head.Seq {
+			return nil
+		}
+	}
 	if err := l.cfg.Anchor.Save(ctx, head); err != nil {
 		return fmt.Errorf("save anchor: %w", err)
 	}
 	return nil
+}
+
+// timer is one thing that a log does later. It is guarded by Log.writing.
+type timer struct{ armed *time.Timer }
+
+// arm has do called after the time, unless t is armed already. The caller holds writing.
+func (l *Log) arm(t *timer, after time.Duration, do func()) {
+	if t.armed != nil || l.closed {
+		return
+	}
+	l.timers.Add(1)
+	t.armed = time.AfterFunc(after, func() {
+		defer l.timers.Done()
+		l.writing.Lock()
+		t.armed = nil
+		l.writing.Unlock()
+		do()
+	})
+}
+
+// stop takes an armed timer back, unless it is at it. The caller holds writing.
+func (l *Log) stop(t *timer) {
+	if t.armed != nil && t.armed.Stop() {
+		l.timers.Done()
+	}
+	t.armed = nil
 }

@@ -21,7 +21,23 @@
 //
 // [Log.Append] returns nil after the line is on disk (fsync), and an error when the line is
 // not there: then the caller refuses what it was about to do. Lines of concurrent callers
-// share an fsync. One process writes a log; any number read it.
+// share an fsync. A log of [Open] is one process's; one of [OpenShared] is appended to by
+// several of the machine, in turn. Any number read it.
+//
+// # Checkpoints
+//
+// Who verifies seals could make them. So a log with a [Signer] signs its head from time to
+// time and at the end of each segment, in lines of their own ([ActionCheckpoint]): whoever has
+// the public key verifies all that is before them, and can make nothing.
+//
+// # What the holder of the lake's keys can do
+//
+// A process that writes the log holds what seals and signs it. An insider who has that and
+// the files can write all of it anew, from the first line on, so that it verifies: no
+// signature made on the machine helps against its owner. What such a log does not match is
+// what had left the machine before: an anchor or a checkpoint kept elsewhere
+// ([VerifyConfig].Anchor and Known), the segments in a bucket whose objects nobody can replace
+// (package ship), and the rows of audit.events. That is why they leave it within seconds.
 package audit
 
 import (
@@ -61,10 +77,12 @@ type Entry struct {
 	Seq  uint64    `json:"seq"`  // counted from 1 over all segments
 	Time time.Time `json:"time"` // UTC, to the microsecond
 	Record
-	// Segment is set in the first line of a segment, whose action is ActionOpen or
-	// ActionRotate.
+	// Segment is set in the first line of a segment, whose action is ActionOpen,
+	// ActionRotate or ActionResume.
 	Segment *Segment `json:"segment,omitempty"`
-	Prev    string   `json:"prev"` // hash of the line before, empty in the first of all
+	// Checkpoint is set in a line of ActionCheckpoint.
+	Checkpoint *Checkpoint `json:"checkpoint,omitempty"`
+	Prev       string      `json:"prev"` // hash of the line before, empty in the first of all
 }
 
 // Segment is what the first line of a segment tells of it.
@@ -79,9 +97,12 @@ type Segment struct {
 
 // Actions of the log itself: PCI DSS 4.0.1 requirement 10.2.1.6.
 const (
-	ActionOpen   = "audit.open"
-	ActionRotate = "audit.rotate"
-	ActionClose  = "audit.close"
+	ActionOpen       = "audit.open"
+	ActionRotate     = "audit.rotate"
+	ActionResume     = "audit.resume" // after another process wrote
+	ActionClose      = "audit.close"
+	ActionCheckpoint = "audit.checkpoint"
+	ActionPrune      = "audit.prune" // segments that lie elsewhere are removed here: see Prune
 )
 
 // Head is the newest line of a log: what an Anchor keeps.
@@ -99,6 +120,8 @@ var (
 	// ErrBroken says that the log's end can't be continued: its last line does not have the
 	// hash it states.
 	ErrBroken = errors.New("the audit log's last line is damaged: verify the log and begin a new one beside it")
+	// ErrChanged says that a segment is not as this process left it.
+	ErrChanged = errors.New("the audit log was changed beside its writers: verify the log and begin a new one beside it")
 	// ErrClosed says that the log was closed.
 	ErrClosed = errors.New("the audit log is closed")
 	// ErrRecord marks a record that breaks a rule.

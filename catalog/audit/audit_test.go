@@ -235,11 +235,10 @@ func die(l *Log) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	l.closed = true
-	if l.armed != nil {
-		l.armed.Stop()
-	}
+	l.stop(&l.anchor)
+	l.stop(&l.signing)
 	_ = l.file.Close()
-	_ = l.lock.Close()
+	_ = l.unlock()
 }
 
 func TestOpenRepairsASegmentWithoutItsFirstLine(t *testing.T) {

@@ -71,8 +71,8 @@ func example(ctx context.Context) error {
 		return err
 	}
 	for i := range text {
-		if string(text[i:i+3]) == "ana" {
-			copy(text[i:], "bea")
+		if string(text[i:i+5]) == `"ana"` {
+			copy(text[i:], `"bea"`)
 			break
 		}
 	}

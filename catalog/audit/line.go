@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/cardlake/cardlake"
@@ -97,6 +98,46 @@ func parseLine(line []byte) (parsed, error) {
 	}
 	p.entry.Time = p.entry.Time.UTC()
 	return p, nil
+}
+
+// link is what of a line a writer follows the chain by.
+type link struct {
+	seq          uint64
+	prev, hash   string
+	body         []byte // what the hash covers; the caller's memory
+	isCheckpoint bool
+}
+
+const (
+	seqField  = `{"seq":`
+	prevField = `,"prev":"`
+)
+
+// linkOf finds a line's link where appendLine puts it, at a fraction of what parseLine
+// costs. A line that a writer of this package did not write is errLine, or what parseLine
+// says: its hash is still to be compared.
+func linkOf(line []byte) (link, error) {
+	if len(line) <= suffixLen {
+		return link{}, errLine
+	}
+	body, suffix := line[:len(line)-suffixLen], line[len(line)-suffixLen:]
+	hash, ok := bytes.CutPrefix(suffix, []byte(hashField))
+	rest, ok2 := bytes.CutPrefix(body, []byte(seqField))
+	if !ok || !ok2 || string(hash[hashLen:hashLen+len(sealField)]) != sealField || string(line[len(line)-len(lineEnd):]) != lineEnd {
+		return link{}, errLine
+	}
+	l := link{hash: string(hash[:hashLen]), body: body, isCheckpoint: bytes.Contains(body, []byte(`,"checkpoint":{`))}
+	digits := bytes.IndexByte(rest, ',')
+	at := bytes.LastIndex(body, []byte(prevField))
+	if digits < 0 || at < 0 || body[len(body)-1] != '"' {
+		return link{}, errLine
+	}
+	var err error
+	if l.seq, err = strconv.ParseUint(string(rest[:digits]), 10, 64); err != nil {
+		return link{}, errLine
+	}
+	l.prev = string(body[at+len(prevField) : len(body)-1])
+	return l, nil
 }
 
 // letters reads what cardlake.AppendLetters wrote.

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/cardlake/cardlake"
@@ -40,10 +40,19 @@ type Config struct {
 	// SegmentBytes is the size after which a segment ends; it also ends with the day, UTC.
 	// Default 64 MiB.
 	SegmentBytes int64
-	// LockWait is how long Open waits for another writer to end. Default: not at all.
+	// LockWait is how long Open waits for another writer to end; default: not at all. In a
+	// log of OpenShared it is how long Append waits for its turn; default 5 s.
 	LockWait time.Duration
-	Now      func() time.Time // default time.Now
-	Log      *slog.Logger     // default slog.Default()
+	// Signer signs checkpoints. Default: none in a log of Open; in one of OpenShared that of the
+	// folder, as OpenSigner makes it.
+	Signer *Signer
+	// Unsigned leaves checkpoints out of a shared log, for a writer that may not unwrap.
+	Unsigned bool
+	// CheckpointAfter is how long a line may wait for the checkpoint that covers it. Default
+	// 1 minute.
+	CheckpointAfter time.Duration
+	Now             func() time.Time // default time.Now
+	Log             *slog.Logger     // default slog.Default()
 }
 
 func (c Config) withDefaults() Config {
@@ -52,6 +61,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.AnchorAfter == 0 {
 		c.AnchorAfter = time.Second
+	}
+	if c.CheckpointAfter == 0 {
+		c.CheckpointAfter = time.Minute
 	}
 	if c.SegmentBytes == 0 {
 		c.SegmentBytes = 64 << 20
@@ -70,8 +82,6 @@ const (
 	keyTimeout = 10 * time.Second
 	// rotateRetry is how long a log stays in its segment when it could not begin another.
 	rotateRetry = time.Minute
-	// lockPoll is how often Open looks whether another writer has ended.
-	lockPoll = 50 * time.Millisecond
 )
 
 // segmentFile is what a Log writes to.
@@ -87,7 +97,8 @@ type Log struct {
 	dir  string
 	keys Wrapper
 	cfg  Config
-	lock *os.File
+	lock *os.File // of a log of one process
+	turn *turn    // of one of several
 
 	mu    sync.Mutex
 	queue []*waiting
@@ -95,6 +106,7 @@ type Log struct {
 	writing sync.Mutex // held by the one that commits; guards what follows
 	state   state
 	file    segmentFile
+	info    os.FileInfo // of file, when it was made
 	key     keys.Key
 	number  int
 	size    int64 // acknowledged
@@ -105,14 +117,17 @@ type Log struct {
 	buf     []byte
 
 	anchoring sync.Mutex // held while the head is being anchored; before writing
-	armed     *time.Timer
+	anchor    timer
+	signing   timer
+	timers    sync.WaitGroup // of those that are armed
 }
 
 // state is the end of the chain.
 type state struct {
-	log  string
-	seq  uint64
-	hash string
+	log      string
+	seq      uint64
+	hash     string
+	unsigned int64 // Unix time of the first line that no checkpoint covers; 0 if there is none
 }
 
 // waiting is a caller of Append.
@@ -133,8 +148,8 @@ func Open(ctx context.Context, dir string, wrapper Wrapper, cfg Config) (_ *Log,
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("audit log: %w", err)
 	}
-	if l.lock, err = takeLock(ctx, dir, l.cfg.LockWait); err != nil {
-		return nil, err
+	if l.lock, err = takeLock(ctx, dir, lockName, l.cfg.LockWait); err != nil {
+		return nil, fmt.Errorf("audit log %s: %w", dir, err)
 	}
 	defer func() {
 		if err != nil {
@@ -148,39 +163,12 @@ func Open(ctx context.Context, dir string, wrapper Wrapper, cfg Config) (_ *Log,
 	if err := l.begin(ctx, ActionOpen, torn); err != nil {
 		return nil, fmt.Errorf("audit log %s: %w", dir, err)
 	}
-	if err := l.saveAnchor(false); err != nil {
+	if err := l.saveAnchor(ctx, false); err != nil {
 		_ = l.file.Close()
 		l.key.Destroy()
 		return nil, fmt.Errorf("audit log %s: %w", dir, err)
 	}
 	return l, nil
-}
-
-// takeLock takes the folder's lock, which ends with the process.
-func takeLock(ctx context.Context, dir string, wait time.Duration) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("audit log: %w", err)
-	}
-	for until := time.Now().Add(wait); ; {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return f, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) || !time.Now().Before(until) {
-			_ = f.Close()
-			if errors.Is(err, syscall.EWOULDBLOCK) {
-				err = ErrLocked
-			}
-			return nil, fmt.Errorf("audit log %s: %w", dir, err)
-		}
-		select {
-		case <-ctx.Done():
-			_ = f.Close()
-			return nil, fmt.Errorf("audit log %s: %w", dir, ctx.Err())
-		case <-time.After(lockPoll):
-		}
-	}
 }
 
 // recover finds the end of the chain and cuts off what a dead writer left behind it. It
@@ -239,7 +227,8 @@ func (l *Log) recover(ctx context.Context) (torn int64, err error) {
 // segmentEnd is what scanSegment finds.
 type segmentEnd struct {
 	state
-	size int64 // of the whole lines
+	prev string // of the first line
+	size int64  // of the whole lines
 	torn int64
 }
 
@@ -259,15 +248,24 @@ func scanSegment(dir string, number int, anchored Head) (end segmentEnd, found b
 		line, err := in.next()
 		switch {
 		case err == nil:
-			p, err := parseLine(line)
-			e := &p.entry
-			if err != nil || hashOf(p.body) != p.hash || found && (e.Prev != end.hash || e.Seq != end.seq+1) || !found && e.Segment == nil {
+			next, err := linkOf(line)
+			if err != nil || hashOf(next.body) != next.hash || found && (next.prev != end.hash || next.seq != end.seq+1) {
 				break
 			}
-			if !found {
-				end.log, found = e.Segment.Log, true
+			if next.isCheckpoint {
+				end.unsigned = 0
+			} else if end.unsigned == 0 {
+				p, err := parseLine(line)
+				if err != nil || !found && p.entry.Segment == nil {
+					break
+				}
+				end.unsigned = p.entry.Time.Unix()
+				if !found {
+					end.log, end.prev = p.entry.Segment.Log, p.entry.Prev
+				}
 			}
-			end.seq, end.hash, end.size = e.Seq, p.hash, in.end
+			found = true
+			end.seq, end.hash, end.size = next.seq, next.hash, in.end
 			if end.seq == anchored.Seq && end.hash != anchored.Hash {
 				return end, found, fmt.Errorf("%w: line %d is not the anchor's", ErrTruncated, end.seq)
 			}
@@ -374,7 +372,7 @@ func (l *Log) begin(ctx context.Context, action string, torn int64) error {
 		return err
 	}
 	path := filepath.Join(l.dir, segmentName(l.number+1))
-	f, err := createSegment(path, line)
+	f, info, err := createSegment(path, line)
 	if err != nil {
 		key.Destroy()
 		return fmt.Errorf("new segment: %w", err)
@@ -383,18 +381,18 @@ func (l *Log) begin(ctx context.Context, action string, torn int64) error {
 		_ = l.file.Close() // what it acknowledged is on disk
 		l.key.Destroy()
 	}
-	l.file, l.key, l.number, l.size, l.dirty = f, key, l.number+1, int64(len(line)), false
-	l.state, l.day = state{id, e.Seq, hash}, dayOf(now)
+	l.file, l.info, l.key, l.number, l.size, l.dirty = f, info, key, l.number+1, int64(len(line)), false
+	l.state, l.day = state{id, e.Seq, hash, cmp.Or(l.state.unsigned, now.Unix())}, dayOf(now)
 	return nil
 }
 
 func dayOf(t time.Time) int64 { return t.Unix() / (24 * 60 * 60) }
 
 // createSegment makes a segment of one line, durably, or leaves nothing.
-func createSegment(path string, line []byte) (_ *os.File, err error) {
+func createSegment(path string, line []byte) (_ *os.File, info os.FileInfo, err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -402,12 +400,15 @@ func createSegment(path string, line []byte) (_ *os.File, err error) {
 		}
 	}()
 	if _, err := f.Write(line); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := f.Sync(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return f, syncDir(filepath.Dir(path))
+	if info, err = f.Stat(); err != nil {
+		return nil, nil, err
+	}
+	return f, info, syncDir(filepath.Dir(path))
 }
 
 func syncDir(dir string) error {
@@ -440,7 +441,7 @@ func (l *Log) Append(ctx context.Context, r Record) error {
 		batch := l.queue
 		l.queue = nil
 		l.mu.Unlock()
-		l.commit(ctx, batch)
+		l.commit(ctx, batch, false)
 	}
 	if w.err != nil {
 		return fmt.Errorf("append to audit log: %w", w.err)
@@ -448,9 +449,14 @@ func (l *Log) Append(ctx context.Context, r Record) error {
 	return nil
 }
 
-// commit writes a batch with one fsync. The caller holds writing.
-func (l *Log) commit(ctx context.Context, batch []*waiting) {
-	err := l.ready(ctx)
+// commit writes a batch with one fsync, and a checkpoint behind it if one is due or the log
+// ends. The caller holds writing.
+func (l *Log) commit(ctx context.Context, batch []*waiting, isEnd bool) {
+	err := l.enter(ctx)
+	if err == nil {
+		defer l.leave()
+		err = l.ready(ctx)
+	}
 	next := l.state
 	buf := l.buf[:0]
 	now := stamp(l.cfg.Now())
@@ -462,15 +468,15 @@ func (l *Log) commit(ctx context.Context, batch []*waiting) {
 		var hash string
 		buf, hash, w.err = appendLine(buf, &Entry{Seq: next.seq + 1, Time: now, Record: w.record, Prev: next.hash}, l.key)
 		if w.err == nil {
-			next.seq, next.hash = next.seq+1, hash
+			next.seq, next.hash, next.unsigned = next.seq+1, hash, cmp.Or(next.unsigned, now.Unix())
 		}
 	}
-	l.buf = buf
-	if err != nil || next == l.state {
-		return
+	if err == nil && next != l.state && l.cfg.Signer != nil && (isEnd || l.isDue(next, now)) {
+		buf, next, err = l.appendCheckpoint(buf, next, now)
 	}
-	if _, err = l.file.Write(buf); err == nil {
-		err = l.file.Sync()
+	l.buf = buf
+	if err == nil && next != l.state {
+		err = l.flush(buf, next)
 	}
 	if err != nil {
 		for _, w := range batch {
@@ -478,13 +484,26 @@ func (l *Log) commit(ctx context.Context, batch []*waiting) {
 				w.err = err
 			}
 		}
+	}
+}
+
+// flush writes lines behind the others and makes them durable, or leaves the log as it was.
+// The caller holds writing and has the log's turn.
+func (l *Log) flush(lines []byte, next state) error {
+	_, err := l.file.Write(lines)
+	if err == nil {
+		err = l.file.Sync()
+	}
+	if err != nil {
 		l.dirty = true
 		_ = l.clean() // or before the next line
-		return
+		return err
 	}
-	l.size += int64(len(buf))
+	l.size += int64(len(lines))
 	l.state = next
 	l.armAnchor()
+	l.armCheckpoint()
+	return nil
 }
 
 // ready prepares the segment for the next line.
@@ -501,6 +520,9 @@ func (l *Log) ready(ctx context.Context) error {
 	}
 	// A longer segment is better than a service that stops because no key can be had for a
 	// new one.
+	if err := l.endSegment(); err != nil {
+		return err
+	}
 	if err := l.begin(ctx, ActionRotate, 0); err != nil {
 		l.tried = now
 		l.cfg.Log.Warn("the audit log stays in its segment", "log", l.dir, "error", err)
@@ -542,21 +564,28 @@ func (l *Log) Close() error {
 	w := &waiting{record: Record{
 		Actor: maskDigits(l.cfg.Actor), Action: ActionClose, Resource: "audit log " + l.state.log, Outcome: Allowed, Origin: l.cfg.Origin,
 	}}
-	l.commit(context.Background(), []*waiting{w})
+	l.commit(context.Background(), []*waiting{w}, true)
 	l.closed = true
-	if l.armed != nil {
-		l.armed.Stop()
-		l.armed = nil
-	}
+	l.stop(&l.anchor)
+	l.stop(&l.signing)
 	err := errors.Join(w.err, l.file.Close())
 	l.key.Destroy()
 	l.writing.Unlock()
-	err = errors.Join(err, l.saveAnchor(true))
-	if closeErr := l.lock.Close(); !errors.Is(closeErr, fs.ErrClosed) {
-		err = errors.Join(err, closeErr)
-	}
+	l.timers.Wait()
+	err = errors.Join(err, l.saveAnchor(context.Background(), true), l.unlock())
 	if err != nil {
 		return fmt.Errorf("close audit log: %w", err)
+	}
+	return nil
+}
+
+// unlock lets other processes write.
+func (l *Log) unlock() error {
+	if l.turn != nil {
+		return l.turn.close()
+	}
+	if err := l.lock.Close(); !errors.Is(err, fs.ErrClosed) {
+		return err
 	}
 	return nil
 }

@@ -39,6 +39,62 @@ func Read(ctx context.Context, dir string, f Filter) iter.Seq2[Entry, error] {
 	}
 }
 
+// Newest yields the newest last entries that the filter selects, the oldest first, as Read
+// does.
+func Newest(ctx context.Context, dir string, f Filter, last int) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		kept, _, err := newest(ctx, dir, f, last)
+		for _, e := range kept {
+			if !yield(e, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(Entry{}, err)
+		}
+	}
+}
+
+// newest reads a log and keeps its last entries, of which there are never twice as many.
+func newest(ctx context.Context, dir string, f Filter, last int) (kept []Entry, end position, err error) {
+	end, err = read(ctx, dir, f, position{}, func(e Entry) bool {
+		if kept = append(kept, e); len(kept) > 2*last {
+			kept = append(kept[:0], kept[len(kept)-last:]...)
+		}
+		return true
+	})
+	return kept[max(0, len(kept)-last):], end, err
+}
+
+// LogOf returns the id that the oldest segment states, empty if there is no line. A log whose
+// first line states none gives ErrBreak.
+func LogOf(ctx context.Context, from Segments) (string, error) {
+	numbers, err := from.Numbers(ctx)
+	if err != nil || len(numbers) == 0 {
+		return "", err
+	}
+	f, err := from.Open(ctx, numbers[0])
+	if err != nil {
+		return "", fmt.Errorf("audit log: %w", err)
+	}
+	defer f.Close()
+	line, err := newLineReader(f).next()
+	if errors.Is(err, io.EOF) {
+		return "", nil
+	}
+	if err == nil {
+		var p parsed
+		if p, err = parseLine(line); err == nil && p.entry.Segment != nil {
+			return p.entry.Segment.Log, nil
+		}
+		err = errLine
+	}
+	if errors.Is(err, errLine) {
+		err = fmt.Errorf("%w: its first line is not a segment's", ErrBreak)
+	}
+	return "", err
+}
+
 // followPoll is how often Follow looks for new lines.
 const followPoll = 250 * time.Millisecond
 
@@ -46,13 +102,7 @@ const followPoll = 250 * time.Millisecond
 // added, until ctx ends, which is no error.
 func Follow(ctx context.Context, dir string, f Filter, last int) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		var kept []Entry
-		at, err := read(ctx, dir, f, position{}, func(e Entry) bool {
-			if kept = append(kept, e); len(kept) > last {
-				kept = kept[1:]
-			}
-			return true
-		})
+		kept, at, err := newest(ctx, dir, f, last)
 		more := true
 		for _, e := range kept {
 			if more = more && yield(e, nil); !more {

@@ -2,10 +2,9 @@ package audit
 
 import (
 	"context"
-	"crypto/hmac"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/cardlake/cardlake/keys"
@@ -20,12 +19,23 @@ type Unwrapper interface {
 // VerifyConfig says against what a log is held.
 type VerifyConfig struct {
 	// Keys opens the segments' keys. Without it the seals are not checked, and whoever can
-	// write the files could have written all of them.
+	// write the files could have written what no checkpoint covers.
 	Keys Unwrapper
+	// Public are the keys whose checkpoints are trusted; none means that checkpoints are not
+	// looked at. With them a log that has lines without a checkpoint over more than
+	// MaxUnsigned is broken.
+	Public []ed25519.PublicKey
+	// MaxUnsigned is for how long a log may have been written without a checkpoint; what passed
+	// between two segments does not count, and of a pause two minutes. Default 5 minutes; it must
+	// be more than the writers' CheckpointAfter.
+	MaxUnsigned time.Duration
 	// Anchor is what the log's anchor keeps. Without it an end that is missing is not found.
 	Anchor Head
-	// First is the number of the oldest segment that must be there, when retention has taken
-	// older ones away. Default 1.
+	// Known are older heads that somebody kept, such as those of checkpoints: the log must have
+	// each of them that it has not pruned.
+	Known []Head
+	// First is the number of the oldest segment that must be there, when older ones were taken
+	// away without a record of it. Default: the log says itself what was pruned.
 	First int
 }
 
@@ -33,19 +43,23 @@ type VerifyConfig struct {
 type Report struct {
 	Log      string    `json:"log"`
 	Segments int       `json:"segments"`
-	Lines    uint64    `json:"lines"` // that hold together, up to the break if there is one
+	Pruned   int       `json:"pruned,omitempty"` // segments that the log says lie elsewhere
+	Lines    uint64    `json:"lines"`            // that hold together, up to the break if there is one
 	From     time.Time `json:"from"`
 	To       time.Time `json:"to"`
 	Head     Head      `json:"head"`
 	IsSealed bool      `json:"is_sealed"` // every seal was checked
-	Torn     int64     `json:"torn"`      // bytes of an unfinished line at the end: being written, or its writer died
-	Break    *Break    `json:"break,omitempty"`
+	// Checkpoints were genuine; Unsigned lines follow the last one. Zero without public keys.
+	Checkpoints int    `json:"checkpoints,omitempty"`
+	Unsigned    uint64 `json:"unsigned,omitempty"`
+	Torn        int64  `json:"torn"` // bytes of an unfinished line at the end: being written, or its writer died
+	Break       *Break `json:"break,omitempty"`
 }
 
 // Break is the first place at which a log does not hold together.
 type Break struct {
 	Segment string `json:"segment"` // file
-	Line    int    `json:"line"`    // in the file, counted from 1
+	Line    int    `json:"line"`    // in the file, counted from 1; 0 for the file as a whole
 	Seq     uint64 `json:"seq"`     // number of the line that was due
 	What    string `json:"what"`
 }
@@ -54,160 +68,22 @@ func (b Break) String() string {
 	return fmt.Sprintf("%s, line %d (number %d): %s", b.Segment, b.Line, b.Seq, b.What)
 }
 
+// ErrBreak is the error of a log that does not hold together.
+var ErrBreak = errors.New("the audit log does not hold together")
+
 // Verify reads the whole log and reports whether it holds together, and if not, where it
 // first does not. The error says that it could not be read, or that a key could not be asked
-// for. It may run beside the log's writer.
+// for. It may run beside the log's writers: load the anchor before.
 func Verify(ctx context.Context, dir string, cfg VerifyConfig) (Report, error) {
-	v := &verifier{cfg: cfg, report: Report{IsSealed: cfg.Keys != nil}}
-	numbers, err := segmentsIn(dir)
-	if err != nil {
-		return v.report, err
-	}
-	v.due = max(cfg.First, 1)
-	for i, number := range numbers {
-		if number < v.due {
-			continue // taken away by retention, as far as the caller cares
-		}
-		if number != v.due {
-			v.broken(segmentName(v.due), 1, "the segment is missing")
-			break
-		}
-		if err := v.segment(ctx, dir, number, i == len(numbers)-1); err != nil {
-			return v.report, err
-		}
-		if v.report.Break != nil {
-			break
-		}
-		v.report.Segments++
-		v.due++
-	}
-	v.key.Destroy()
-	if v.report.Break == nil {
-		v.anchor()
-	}
-	return v.report, nil
+	return VerifySegments(ctx, Dir(dir), cfg)
 }
 
-type verifier struct {
-	cfg    VerifyConfig
-	report Report
-	due    int // segment
-	key    keys.Key
-	isSame bool // the anchor's line was met
-}
-
-func (v *verifier) broken(segment string, line int, what string) {
-	v.report.Break = &Break{Segment: segment, Line: line, Seq: v.report.Head.Seq + 1, What: what}
-}
-
-func (v *verifier) anchor() {
-	if a := v.cfg.Anchor; a.Seq > 0 && !v.isSame {
-		what := "lines at the end are missing: the anchor knows of line " + fmt.Sprint(a.Seq)
-		if v.report.Head.Seq >= a.Seq {
-			what = "the log does not have the anchor's line " + fmt.Sprint(a.Seq)
-		}
-		v.broken(segmentName(max(v.due-1, 1)), 0, what)
+// VerifySegments is Verify of a log whose segments lie elsewhere.
+func VerifySegments(ctx context.Context, from Segments, cfg VerifyConfig) (Report, error) {
+	t := TailOf(from, cfg)
+	defer t.Close()
+	if err := t.Each(ctx, func(Line) bool { return true }); err != nil && !errors.Is(err, ErrBreak) {
+		return t.Report(), err
 	}
-}
-
-func (v *verifier) segment(ctx context.Context, dir string, number int, isLast bool) error {
-	in, err := openLines(dir, number)
-	if err != nil {
-		return err
-	}
-	defer in.close()
-	name := segmentName(number)
-	for n := 1; ; n++ {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("verify audit log: %w", err)
-		}
-		line, err := in.next()
-		switch {
-		case errors.Is(err, io.EOF):
-			v.report.Torn = int64(len(line))
-			switch {
-			case len(line) > 0 && !isLast:
-				v.broken(name, n, "the line is cut off")
-			case n == 1 && !isLast:
-				v.broken(name, n, "the segment is empty")
-			}
-			return nil
-		case errors.Is(err, errLine):
-			v.broken(name, n, "the line is too long")
-			return nil
-		case err != nil:
-			return err
-		}
-		what, err := v.line(ctx, line, number, n == 1)
-		if err != nil {
-			return err
-		}
-		if what != "" {
-			v.broken(name, n, what)
-			return nil
-		}
-	}
-}
-
-// line checks one line and says what is wrong with it.
-func (v *verifier) line(ctx context.Context, line []byte, number int, isFirst bool) (what string, err error) {
-	p, err := parseLine(line)
-	if err != nil {
-		return "it is not a line of an audit log", nil
-	}
-	r := &v.report
-	e := &p.entry
-	switch {
-	case hashOf(p.body) != p.hash:
-		return "its hash is not that of its content", nil
-	case isFirst != (e.Segment != nil):
-		return "a segment's own line is missing or out of place", nil
-	case r.Head.Seq == 0 && number > 1:
-		// The oldest segment that is left: what was before it can't be known.
-	case e.Prev != r.Head.Hash:
-		return "the line before it is not the one that it names: lines were taken out, put in or moved", nil
-	case e.Seq != r.Head.Seq+1:
-		return "its number does not follow that of the line before", nil
-	}
-	if s := e.Segment; s != nil {
-		if s.Number != number || r.Log != "" && s.Log != r.Log {
-			return "the segment belongs elsewhere", nil
-		}
-		r.Log = s.Log
-		if v.cfg.Keys != nil {
-			if what, err := v.unwrap(ctx, s.Key); what != "" || err != nil {
-				return what, err
-			}
-		}
-	}
-	if v.cfg.Keys != nil && !hmac.Equal([]byte(sealOf(v.key, p.hash)), []byte(p.seal)) {
-		return "its seal is not genuine", nil
-	}
-	if r.Lines == 0 {
-		r.From = e.Time
-	}
-	r.Lines++
-	r.To = e.Time
-	r.Head = Head{Log: r.Log, Seq: e.Seq, Hash: p.hash}
-	if r.Head == v.cfg.Anchor {
-		v.isSame = true
-	}
-	return "", nil
-}
-
-func (v *verifier) unwrap(ctx context.Context, spelled string) (what string, err error) {
-	wrapped, err := letters(spelled)
-	if err != nil {
-		return "the segment's key is not readable", nil
-	}
-	key, err := v.cfg.Keys.UnwrapDataKey(ctx, scope, wrapped)
-	switch {
-	case errors.Is(err, keys.ErrUnwrap):
-		return "the segment's key is not genuine", nil
-	case err != nil:
-		return "", fmt.Errorf("verify audit log: key of a segment: %w", err)
-	}
-	v.key.Destroy()
-	v.key = key
-	return "", nil
+	return t.End(), nil
 }
