@@ -114,6 +114,11 @@ func runSuite(t *testing.T, fresh func(*testing.T) adapter) {
 		"cancelled before":     suiteCancelled,
 		"two tables":           suiteTwoTables,
 		"someone else's table": suiteMaintenance,
+		"replace":              suiteReplace,
+		"replace: not done":    suiteReplaceUnknownBefore,
+		"replace: done":        suiteReplaceUnknownAfter,
+		"expire: not done":     suiteExpireUnknownBefore,
+		"expire: done":         suiteExpireUnknownAfter,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, fresh(t)) })
 	}

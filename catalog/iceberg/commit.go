@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/cardlake/cardlake"
@@ -20,40 +22,56 @@ const (
 	unknown                // it may still happen: rereading can confirm it, but not rule it out
 )
 
-// commit makes one snapshot, of an Append, in as many tries as it takes.
+// commit makes one snapshot, in as many tries as it takes.
 type commit struct {
-	t        *Table
-	files    []cardlake.DataFile
-	id       string // of the Append
-	snapshot int64
-	tries    int
+	t         *Table
+	operation string
+	files     []cardlake.DataFile // to be added
+	id        string              // of the call
+	snapshot  int64
+	tries     int
+
+	// rewrite returns what takes the place of the manifests of base, which are list, and the
+	// objects to be written for that. What it finds out of the files that the commit removes
+	// it leaves in removed.
+	rewrite func(ctx context.Context, base version, list []*manifest) ([]*manifest, []blob, error)
+	removed removal
+	extra   map[string]int64 // further properties of the summary
 
 	// The manifest of the files does not depend on the version of the table: it is written
 	// once.
 	added  *manifest
 	layout *layout // that it was written for
-	name   string  // of its object
-	// created are the objects of the last try that only it has use for.
-	created []string
+	// created are the objects of the last try that only it has use for, and lasting those
+	// that later tries may use too.
+	created, lasting []string
+	used             map[string]bool // manifests of the last try, by location
 }
 
-func newCommit(t *Table, files []cardlake.DataFile) *commit {
-	return &commit{t: t, files: files, id: appendID(), snapshot: 1 + rand.Int64N(1<<62)}
+// removal is what a commit takes out of the table.
+type removal struct {
+	files, rows, bytes int64
+	// sequences has the greatest sequence number among the removed files of each partition.
+	sequences map[partition]int64
+}
+
+// partition is one tenant's day, or one day of all.
+type partition struct {
+	tenant cardlake.Tenant
+	day    cardlake.Day
+}
+
+func partitionOf(f cardlake.DataFile) partition { return partition{f.Tenant, f.Day} }
+
+func newCommit(t *Table, operation string, files []cardlake.DataFile) *commit {
+	return &commit{t: t, operation: operation, files: files, id: appendID(), snapshot: 1 + rand.Int64N(1<<62)}
 }
 
 // try writes a new version on top of base and moves the table's pointer from base to it.
 func (c *commit) try(ctx context.Context, base version, positions cardlake.Positions) (version, outcome, error) {
 	c.tries++
 	c.created = nil
-	var blobs []blob
-	if len(c.files) > 0 && c.layout != base.doc.layout {
-		body, err := c.addManifest(ctx, base)
-		if err != nil {
-			return version{}, untried, err
-		}
-		blobs = append(blobs, blob{c.name, body})
-	}
-	list, more, err := c.manifests(ctx, base)
+	list, blobs, err := c.manifests(ctx, base)
 	if err != nil {
 		return version{}, untried, err
 	}
@@ -61,11 +79,11 @@ func (c *commit) try(ctx context.Context, base version, positions cardlake.Posit
 	if err != nil {
 		return version{}, untried, err
 	}
-	more = append(more, blob{
+	blobs = append(blobs, blob{
 		c.t.objectName(fmt.Sprintf("snap-%d-%d-%s.avro", s.ID, c.tries, newUUID())),
 		encodeList(list, s.ID, s.Parent, s.Sequence),
 	})
-	s.List = c.t.cat.locations.uri(more[len(more)-1].name)
+	s.List = c.t.cat.locations.uri(blobs[len(blobs)-1].name)
 	if err := s.encode(); err != nil {
 		return version{}, untried, err
 	}
@@ -73,21 +91,17 @@ func (c *commit) try(ctx context.Context, base version, positions cardlake.Posit
 	if err != nil {
 		return version{}, untried, err
 	}
-	body, err := doc.encode()
+	result, last, err := c.t.nextVersion(base, doc)
 	if err != nil {
 		return version{}, untried, err
 	}
-	number, err := metadataNumber(base.location)
-	if err != nil {
-		return version{}, untried, err
+	blobs = append(blobs, last)
+	for _, b := range blobs {
+		if !slices.Contains(c.lasting, b.name) {
+			c.created = append(c.created, b.name)
+		}
 	}
-	more = append(more, blob{c.t.metadataName(number + 1), body})
-	result := version{c.t.cat.locations.uri(more[len(more)-1].name), doc}
-
-	for _, b := range more {
-		c.created = append(c.created, b.name)
-	}
-	if err := c.t.cat.put(ctx, append(blobs, more...)...); err != nil {
+	if err := c.t.cat.put(ctx, blobs...); err != nil {
 		return version{}, untried, err
 	}
 	if err := context.Cause(ctx); err != nil {
@@ -98,42 +112,79 @@ func (c *commit) try(ctx context.Context, base version, positions cardlake.Posit
 	return result, o, err
 }
 
-// addManifest encodes the manifest of the files, which has an object of its own.
-func (c *commit) addManifest(ctx context.Context, base version) ([]byte, error) {
-	if c.name != "" { // written before the table's layout changed
-		c.t.cat.remove(ctx, c.name)
-	}
-	added, body, err := base.doc.layout.current().encodeAdded(c.files, c.snapshot, c.t.cat.locations)
+// nextVersion is doc as the version that follows base, and the object to be written for it.
+func (t *Table) nextVersion(base version, doc *document) (version, blob, error) {
+	body, err := doc.encode()
 	if err != nil {
-		return nil, err
+		return version{}, blob{}, err
 	}
-	c.name = c.t.objectName(newUUID().String() + "-m0.avro")
-	added.path = c.t.cat.locations.uri(c.name)
-	c.added, c.layout = added, base.doc.layout
-	return body, nil
+	number, err := metadataNumber(base.location)
+	if err != nil {
+		return version{}, blob{}, err
+	}
+	name := t.metadataName(number + 1)
+	return version{t.cat.locations.uri(name), doc}, blob{name, body}, nil
 }
 
-// manifests are those of base, of which some are merged now and then, and the files'.
+// manifests are what the commit makes of those of base, and the files'.
 func (c *commit) manifests(ctx context.Context, base version) (list []*manifest, blobs []blob, err error) {
 	if base.doc.current != nil {
 		if list, err = base.doc.current.list(ctx, c.t.cat); err != nil {
 			return nil, nil, err
 		}
 	}
-	list, blobs, err = c.t.merge(ctx, base, list, c.snapshot, c.t.objectName(newUUID().String()+"-m1.avro"))
+	list, blobs, err = c.rewrite(ctx, base, withoutEmpty(list))
 	if err != nil {
 		return nil, nil, err
 	}
 	if len(c.files) > 0 {
+		if c.layout != base.doc.layout {
+			body, err := c.addManifest(base)
+			if err != nil {
+				return nil, nil, err
+			}
+			blobs = append(blobs, body)
+		}
 		added := *c.added
-		added.sequence, added.minSequence = base.doc.lastSequence+1, base.doc.lastSequence+1
+		added.sequence = base.doc.lastSequence + 1
+		added.minSequence = min(added.minSequence, added.sequence)
 		list = append(list[:len(list):len(list)], &added)
+	}
+	c.used = make(map[string]bool, len(list))
+	for _, m := range list {
+		c.used[m.path] = true
 	}
 	return list, blobs, nil
 }
 
+// withoutEmpty leaves out the manifests in which earlier snapshots deleted all.
+func withoutEmpty(list []*manifest) []*manifest {
+	isEmpty := func(m *manifest) bool { return m.content == contentData && m.files() == 0 && m.deleted > 0 }
+	if !slices.ContainsFunc(list, isEmpty) {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), isEmpty)
+}
+
+// addManifest encodes the manifest of the files, which has an object of its own. One that was
+// written before the table's layout changed becomes superfluous.
+func (c *commit) addManifest(base version) (blob, error) {
+	added, body, err := base.doc.layout.current().encodeAdded(c.files, c.removed.sequences, c.snapshot, c.t.cat.locations)
+	if err != nil {
+		return blob{}, err
+	}
+	name := c.t.objectName(newUUID().String() + "-m0.avro")
+	added.path = c.t.cat.locations.uri(name)
+	c.added, c.layout = added, base.doc.layout
+	c.lasting = append(c.lasting, name)
+	return blob{name, body}, nil
+}
+
 func (c *commit) newSnapshot(base version, positions cardlake.Positions, list []*manifest) (*snapshot, error) {
-	summary := summaryOf(base.doc.current, c.files)
+	summary := summaryOf(base.doc.current, c.operation, c.files, c.removed)
+	for key, n := range c.extra {
+		summary[key] = strconv.FormatInt(n, 10)
+	}
 	summary[appendProperty] = c.id
 	if len(positions) > 0 {
 		text, err := positions.MarshalText()
@@ -155,12 +206,19 @@ func (c *commit) newSnapshot(base version, positions cardlake.Positions, list []
 	return s, nil
 }
 
-// takeBack removes the objects of the last try, which certainly did not happen; with the
-// manifest of the files if there will be no other.
+// takeBack removes the objects of the last try, which certainly did not happen; with those
+// for later tries if there will be none.
 func (c *commit) takeBack(ctx context.Context, isOver bool) {
 	c.t.cat.remove(ctx, c.created...)
 	c.created = nil
-	if isOver && c.name != "" {
-		c.t.cat.remove(ctx, c.name)
+	if isOver {
+		c.t.cat.remove(ctx, c.lasting...)
 	}
+}
+
+// tidy removes the lasting objects that the try which happened had no use for.
+func (c *commit) tidy(ctx context.Context) {
+	c.t.cat.remove(ctx, slices.DeleteFunc(c.lasting, func(name string) bool {
+		return c.used[c.t.cat.locations.uri(name)]
+	})...)
 }

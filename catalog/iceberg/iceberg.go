@@ -19,6 +19,11 @@
 // merged in levels; and the package writes manifests and metadata itself, of which
 // iceberg-go would build every schema anew and clone every snapshot.
 //
+// Maintenance commits like a writer and gives way to it: [Table.Replace] takes files out and
+// puts others in, [Table.Expire] drops snapshots and deletes what only they named,
+// [Table.RewriteManifests] sorts the entries, [Table.Orphans] finds what nothing names.
+// Whatever they are stopped by, what is left is an orphan.
+//
 // No path holds a tenant's name. Tenant names are partition values, which live in manifests
 // and so are encrypted; the only column bounds in manifests are those of the time column.
 package iceberg
@@ -77,6 +82,9 @@ type Config struct {
 	// any data. Each snapshot kept adds about a microsecond and a kilobyte to every commit,
 	// which writes the list of them; so there are fewer, though at least 10, when the stream
 	// has so many partitions that their positions make the list longer than a megabyte.
+	//
+	// Of a Replace two snapshots stay beyond that, up to a megabyte of them, until Expire has
+	// deleted the files that it removed.
 	History int
 	// Grace is how long metadata objects stay that no version of the table needs any more, for
 	// readers that are still at work on an older one: 10 minutes when zero.

@@ -32,11 +32,13 @@ type entry struct {
 	file                             []byte // the record data_file of entrySchema
 }
 
-// encodeAdded writes the manifest of files that a snapshot adds. The result lacks what
-// depends on the version of the table: sequence numbers and the path.
-func (l *fileLayout) encodeAdded(files []cardlake.DataFile, snapshot int64, at locations) (*manifest, []byte, error) {
-	m := &manifest{specID: int64(l.specID), snapshot: snapshot, added: int64(len(files))}
-	w := newContainer(l.headers[0], false)
+// encodeAdded writes the manifest of files that a snapshot adds. A file of a partition that
+// sequences has takes its data sequence number from there, the others that of the snapshot
+// (Iceberg specification, "Sequence Number Inheritance"). The result lacks what depends on
+// the version of the table: its sequence number, which may be its least, and the path.
+func (l *fileLayout) encodeAdded(files []cardlake.DataFile, sequences map[partition]int64, snapshot int64, at locations) (*manifest, []byte, error) {
+	m := &manifest{specID: int64(l.specID), snapshot: snapshot, added: int64(len(files)), minSequence: maxSequence}
+	w := l.newContainer(len(files))
 	names := make(map[string]bool, len(files))
 	for _, f := range files {
 		if err := l.check(f); err != nil {
@@ -48,7 +50,12 @@ func (l *fileLayout) encodeAdded(files []cardlake.DataFile, snapshot int64, at l
 		names[f.Name] = true
 		w.block = appendLong(w.block, statusAdded)
 		w.block = appendOptionalLong(w.block, snapshot, true)
-		w.block = appendLong(appendLong(w.block, avroNull), avroNull) // sequence numbers: those of the manifest
+		sequence, isOld := sequences[partitionOf(f)]
+		w.block = appendOptionalLong(w.block, sequence, isOld)
+		w.block = appendLong(w.block, avroNull) // file sequence number: that of the manifest
+		if isOld {
+			m.minSequence = min(m.minSequence, sequence)
+		}
 		w.block = l.appendFile(w.block, f, at)
 		w.end()
 		m.addedRows += f.Rows
@@ -62,6 +69,14 @@ func (l *fileLayout) encodeAdded(files []cardlake.DataFile, snapshot int64, at l
 	body := w.close()
 	m.length = int64(len(body))
 	return m, body, nil
+}
+
+// newContainer begins a manifest of about that many entries.
+func (l *fileLayout) newContainer(entries int) *containerWriter {
+	if entries >= compressFrom {
+		return newContainer(l.headers[1], true)
+	}
+	return newContainer(l.headers[0], false)
 }
 
 // check reports a file that the table cannot take.
@@ -283,9 +298,14 @@ func (l *fileLayout) entry(r *avroReader, m *manifest, v *fileView) (entry, erro
 	return e, nil
 }
 
-// appendTo writes the entry as one that existed before the snapshot that writes it.
+// appendTo writes the entry as one that existed before the snapshot that writes it, or that
+// e.snapshot deletes.
 func (e entry) appendTo(b []byte) []byte {
-	b = appendLong(b, statusExisting)
+	status := int64(statusExisting)
+	if e.status == statusDeleted {
+		status = statusDeleted
+	}
+	b = appendLong(b, status)
 	for _, n := range [...]int64{e.snapshot, e.sequence, e.fileSequence} {
 		b = appendOptionalLong(b, n, true)
 	}

@@ -203,7 +203,7 @@ func TestMergeable(t *testing.T) {
 		"eight of two levels": {of(append(repeat(12, 7), 3)...), 0},
 		"lowest first":        {of(append(repeat(100, 9), repeat(1, 8)...)...), 8},
 		"too large":           {of(repeat(mergeBelow, 20)...), 0},
-		"bounded":             {of(repeat(mergeBelow-1, 20)...), 2},
+		"bounded":             {of(repeat(mergeBelow-1, 20)...), 8},
 		"other spec":          {other, 0},
 		"row-level deletes":   {deletes, 0},
 		"encrypted":           {sealed, 0},
@@ -318,7 +318,7 @@ func fuzzLayout(f *testing.F) (l *fileLayout, body []byte, list []byte) {
 		f.Fatal(err)
 	}
 	l = doc.layout.current()
-	m, body, err := l.encodeAdded(window(0, 3).Files, 5, "cardlake://lake/")
+	m, body, err := l.encodeAdded(window(0, 3).Files, nil, 5, "cardlake://lake/")
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -2,12 +2,17 @@ package iceberg
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"strconv"
 
 	iceberg "github.com/apache/iceberg-go"
 )
+
+// maxSequence is the least sequence number of no files.
+const maxSequence = math.MaxInt64
 
 // manifest is one entry of a manifest list (Iceberg specification, "Manifest Lists"). It
 // never changes.
@@ -198,20 +203,9 @@ func manifestOf(f iceberg.ManifestFile) *manifest {
 	return m
 }
 
-// widen makes s cover o too. Values are compared as the field's type has them: a day is 4
-// bytes little-endian, a tenant UTF-8 (Iceberg specification, "Binary single-value
-// serialization").
+// widen makes s cover o too.
 func (s *fieldSummary) widen(o fieldSummary, isDay bool) {
-	compare := bytes.Compare
-	if isDay {
-		compare = func(a, b []byte) int {
-			if len(a) != 4 || len(b) != 4 {
-				return len(a) - len(b)
-			}
-			x, y := int32(binary.LittleEndian.Uint32(a)), int32(binary.LittleEndian.Uint32(b))
-			return int(int64(x) - int64(y))
-		}
-	}
+	compare := partitionField{isDay: isDay}.compare
 	s.hasNull = s.hasNull || o.hasNull
 	if o.lower != nil && (s.lower == nil || compare(o.lower, s.lower) < 0) {
 		s.lower = o.lower
@@ -219,4 +213,16 @@ func (s *fieldSummary) widen(o fieldSummary, isDay bool) {
 	if o.upper != nil && (s.upper == nil || compare(o.upper, s.upper) > 0) {
 		s.upper = o.upper
 	}
+}
+
+// compare compares two values of the field: a day is 4 bytes little-endian, a tenant UTF-8
+// (Iceberg specification, "Binary single-value serialization").
+func (p partitionField) compare(a, b []byte) int {
+	if !p.isDay {
+		return bytes.Compare(a, b)
+	}
+	if len(a) != 4 || len(b) != 4 {
+		return len(a) - len(b)
+	}
+	return cmp.Compare(int32(binary.LittleEndian.Uint32(a)), int32(binary.LittleEndian.Uint32(b)))
 }

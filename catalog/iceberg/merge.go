@@ -15,11 +15,12 @@ import (
 // header: they either let small manifests pile up or rewrite the large one again and again.
 const (
 	mergeWidth = 8
-	// mergeBelow is the number of files from which a manifest is left alone: about the 8 MB
-	// that Iceberg aims at (commit.manifest.target-size-bytes).
-	mergeBelow = 1 << 15
+	// mergeBelow is the number of files from which a manifest is left alone: about 2 MB, a
+	// quarter of what Iceberg aims at (commit.manifest.target-size-bytes), so that a plan for
+	// a few tenants has manifests to leave out once RewriteManifests has sorted them.
+	mergeBelow = 1 << 13
 	// mergeMost bounds the files of one merge, which is done inside a commit.
-	mergeMost = 2 * mergeBelow
+	mergeMost = 8 * mergeBelow
 	// compressFrom is the number of files from which a manifest is worth a compressor's
 	// memory.
 	compressFrom = 512
@@ -69,10 +70,7 @@ func (t *Table) merge(ctx context.Context, base version, list []*manifest, snaps
 	for _, m := range inputs {
 		files += m.files()
 	}
-	w := newContainer(l.headers[0], false)
-	if files >= compressFrom {
-		w = newContainer(l.headers[1], true)
-	}
+	w := l.newContainer(int(files))
 	isInput := make(map[*manifest]bool, len(inputs))
 	for i, m := range inputs {
 		isInput[m] = true

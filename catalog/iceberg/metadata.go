@@ -52,6 +52,7 @@ type metadataEntry struct {
 type statistics struct {
 	raw      json.RawMessage
 	snapshot int64
+	path     string
 }
 
 var statisticsMembers = [2]string{"statistics", "partition-statistics"}
@@ -91,12 +92,13 @@ func parseDocument(body []byte, def *cardlake.Table, before *document) (*documen
 	for i, list := range stats {
 		for _, raw := range list {
 			var s struct {
-				Snapshot int64 `json:"snapshot-id"`
+				Snapshot int64  `json:"snapshot-id"`
+				Path     string `json:"statistics-path"`
 			}
 			if err := json.Unmarshal(raw, &s); err != nil {
 				return nil, fmt.Errorf("table metadata: %s: %w", statisticsMembers[i], err)
 			}
-			d.statistics[i] = append(d.statistics[i], statistics{raw, s.Snapshot})
+			d.statistics[i] = append(d.statistics[i], statistics{raw, s.Snapshot, s.Path})
 		}
 	}
 	known := map[string]*snapshot{}
@@ -178,11 +180,11 @@ func (d *document) positions() (cardlake.Positions, error) {
 	return cardlake.Positions{}, nil
 }
 
-// next is the version after d in which s is the current snapshot. Of all snapshots it keeps
-// the newest history, if they are not too large, and those that another branch or a tag
-// leads to. No positions are lost with the others: s has those of all partitions itself.
+// next is the version after d, which is at location, in which s is the current snapshot. Of
+// all snapshots it keeps the newest history, if they are not too large, and those that are
+// to be kept beside them. No positions are lost with the others: s has those of all
+// partitions itself.
 func (d *document) next(s *snapshot, location string, history int) (*document, error) {
-	n := &document{layout: d.layout, lastSequence: s.Sequence, lastUpdated: s.Millis, current: s}
 	main := map[string]json.RawMessage{}
 	if raw, ok := d.refs[mainBranch]; ok {
 		if err := json.Unmarshal(raw, &main); err != nil {
@@ -194,27 +196,34 @@ func (d *document) next(s *snapshot, location string, history int) (*document, e
 	if err != nil {
 		return nil, fmt.Errorf("table metadata: refs: %w", err)
 	}
+	gone, err := d.dropped(history - 1)
+	if err != nil {
+		return nil, err
+	}
+	n := d.without(gone, location)
+	n.lastSequence, n.lastUpdated, n.current = s.Sequence, s.Millis, s
 	n.refs = maps.Clone(d.refs)
 	if n.refs == nil {
 		n.refs = map[string]json.RawMessage{}
 	}
 	n.refs[mainBranch] = raw
+	n.snapshots = append(n.snapshots, s)
+	n.log = append(n.log, logEntry{s.Millis, s.ID})
+	return n, nil
+}
 
-	dropped, err := d.dropped(history - 1)
-	if err != nil {
-		return nil, err
-	}
-	isKept := func(id int64) bool { return dropped == nil || !dropped[id] }
+// without is the version after d, which is at location, in which the snapshots are gone.
+func (d *document) without(gone map[int64]bool, location string) *document {
+	n := &document{layout: d.layout, lastSequence: d.lastSequence, lastUpdated: d.lastUpdated, current: d.current, refs: d.refs}
 	n.snapshots = make([]*snapshot, 0, len(d.snapshots)+1)
-	for _, old := range d.snapshots {
-		if isKept(old.ID) {
-			n.snapshots = append(n.snapshots, old)
+	for _, s := range d.snapshots {
+		if !gone[s.ID] {
+			n.snapshots = append(n.snapshots, s)
 		}
 	}
-	n.snapshots = append(n.snapshots, s)
 	for i, list := range d.statistics {
 		for _, st := range list {
-			if isKept(st.snapshot) {
+			if !gone[st.snapshot] {
 				n.statistics[i] = append(n.statistics[i], st)
 			}
 		}
@@ -222,19 +231,20 @@ func (d *document) next(s *snapshot, location string, history int) (*document, e
 	// Before a snapshot that is gone the log does not tell what was current when.
 	log := d.log
 	for i := len(log) - 1; i >= 0; i-- {
-		if !isKept(log[i].Snapshot) {
+		if gone[log[i].Snapshot] {
 			log = log[i+1:]
 			break
 		}
 	}
-	n.log = append(slices.Clone(log), logEntry{s.Millis, s.ID})
+	n.log = slices.Clone(log)
 	n.previous = append(slices.Clone(d.previous), metadataEntry{d.lastUpdated, location})
 	n.previous = n.previous[max(0, len(n.previous)-metadataLog):]
-	return n, nil
+	return n
 }
 
 // dropped are the snapshots to be left out so that the current one and its ancestors are no
-// more than keep: those as old as the ancestors beyond, unless a reference leads to them.
+// more than keep: those as old as the ancestors beyond, unless a reference leads to them or
+// they are held for Expire.
 func (d *document) dropped(keep int) (map[int64]bool, error) {
 	ancestors := d.ancestry(d.current)
 	size := 0
@@ -246,7 +256,24 @@ func (d *document) dropped(keep int) (map[int64]bool, error) {
 	if len(ancestors) <= keep {
 		return nil, nil
 	}
-	referred := map[int64]bool{}
+	referred, err := d.referred()
+	if err != nil {
+		return nil, err
+	}
+	newest := ancestors[max(keep, 0)].Sequence
+	held := d.held(newest)
+	dropped := map[int64]bool{}
+	for _, s := range d.snapshots {
+		if s.Sequence <= newest && referred[s.ID] == "" && !held[s.ID] {
+			dropped[s.ID] = true
+		}
+	}
+	return dropped, nil
+}
+
+// referred are the snapshots that a tag or a branch other than main leads to, with its name.
+func (d *document) referred() (map[int64]string, error) {
+	referred := map[int64]string{}
 	for name, raw := range d.refs {
 		var ref reference
 		if err := json.Unmarshal(raw, &ref); err != nil {
@@ -256,20 +283,36 @@ func (d *document) dropped(keep int) (map[int64]bool, error) {
 			continue
 		}
 		for _, s := range d.ancestry(d.byID(ref.Snapshot)) {
-			referred[s.ID] = true
+			referred[s.ID] = name
 			if ref.Type == "tag" {
 				break
 			}
 		}
 	}
-	newest := ancestors[max(keep, 0)].Sequence
-	dropped := map[int64]bool{}
-	for _, s := range d.snapshots {
-		if s.Sequence <= newest && !referred[s.ID] {
-			dropped[s.ID] = true
+	return referred, nil
+}
+
+// held are the snapshots, as old as newest and older, that stay until Expire: of each that
+// removed data files, itself and its parent. The parent is the last one that names the files,
+// and without it nobody would know what to delete. They are bounded like the history: the
+// files of the oldest ones become orphans.
+func (d *document) held(newest int64) map[int64]bool {
+	held := map[int64]bool{}
+	size := 0
+	for _, s := range slices.Backward(d.snapshots) {
+		if !s.hasRemoved() || s.Parent == 0 {
+			continue
 		}
+		parent := d.byID(s.Parent)
+		if parent == nil || parent.Sequence > newest {
+			continue
+		}
+		if size += len(s.raw) + len(parent.raw); size > historyBytes {
+			break
+		}
+		held[s.ID], held[parent.ID] = true, true
 	}
-	return dropped, nil
+	return held
 }
 
 // encode writes the metadata as JSON.

@@ -11,9 +11,11 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/apache/iceberg-go/table"
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/writers/objects"
 )
@@ -87,18 +89,7 @@ func TestPyIceberg(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), python, "testdata/pyiceberg_check.py", "sqlite:///"+db,
-		"cards", "transactions", "tenant-1").Output()
-	if err != nil {
-		if exit := new(exec.ExitError); errors.As(err, &exit) {
-			t.Log(string(exit.Stderr))
-		}
-		t.Fatal(err)
-	}
-	var got map[string]any
-	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatal(err, string(out))
-	}
+	got := readWithPyIceberg(t, python, db)
 	want := map[string]any{
 		"tables": []any{"cards.transactions"}, "files": float64(commits * tenants), "rows": float64(current.Rows),
 		"bytes": float64(size), "tenant_files": float64(commits), "entries": float64(commits * tenants),
@@ -122,4 +113,84 @@ func TestPyIceberg(t *testing.T) {
 	if files, err := tbl.Files(t.Context(), current.ID); err != nil || len(files) != commits*tenants {
 		t.Errorf("the tagged snapshot has %d files, %v", len(files), err)
 	}
+}
+
+// readWithPyIceberg returns what testdata/pyiceberg_check.py prints of the table.
+func readWithPyIceberg(t *testing.T, python, db string) (got map[string]any) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), python, "testdata/pyiceberg_check.py", "sqlite:///"+db,
+		"cards", "transactions", "tenant-1").Output()
+	if err != nil {
+		if exit := new(exec.ExitError); errors.As(err, &exit) {
+			t.Log(string(exit.Stderr))
+		}
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err, string(out))
+	}
+	return got
+}
+
+// TestPyIcebergAfterMaintenance lets PyIceberg read a table of which files were replaced and
+// deleted, its manifests rewritten and its snapshots expired.
+func TestPyIcebergAfterMaintenance(t *testing.T) {
+	python := os.Getenv("CARDLAKE_PYTHON")
+	if python == "" {
+		t.Skip("CARDLAKE_PYTHON is not set")
+	}
+	dir := t.TempDir()
+	db := filepath.Join(dir, "catalog.db")
+	store := plainStore{dir}
+	c, err := Open(t.Context(), Config{DB: db, Objects: store, Location: "file://" + dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	tbl := mustTable(t, c, cardlake.Transactions)
+	for n := range 50 {
+		a := window(n, 6)
+		putData(t, store, a.Files...)
+		mustAppend(t, tbl, a)
+	}
+	check := func(what string) {
+		t.Helper()
+		s, err := tbl.Current(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rows, size int64
+		for _, f := range mustFiles(t, tbl, 0) {
+			rows += f.Rows
+			size += f.Bytes
+		}
+		want := map[string]any{
+			"files": float64(s.Files), "rows": float64(rows), "bytes": float64(size), "snapshot": float64(s.ID),
+			"tenant_files": float64(len(ofTenant(t, tbl, "tenant-1"))), "snapshots": float64(len(mustSnapshots(t, tbl))),
+			"sequence": float64(s.Sequence), "statistics": float64(s.Files),
+		}
+		got := readWithPyIceberg(t, python, db)
+		for _, key := range []string{"tables", "entries", "manifests"} {
+			delete(got, key)
+		}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+	}
+	for _, tenant := range []cardlake.Tenant{"tenant-0", "tenant-1"} {
+		mustReplace(t, tbl, compaction(ofTenant(t, tbl, tenant)...))
+	}
+	check("replaced")
+	mustReplace(t, tbl, catalog.Replace{Remove: namesOf(ofTenant(t, tbl, "tenant-2")...), Operation: catalog.OpDelete})
+	check("deleted")
+	if err := regroup(t, tbl, 20); err != nil {
+		t.Fatal(err)
+	}
+	check("manifests rewritten")
+	mustAppend(t, tbl, window(50, 6))
+	refs(t, tbl, table.NewRemoveSnapshotRefUpdate("seen-by-pyiceberg"))
+	if done := mustExpire(t, tbl, Expiry{KeepLast: 2, Grace: -1}); done.Snapshots != 53 {
+		t.Errorf("%+v", done)
+	}
+	check("expired")
 }

@@ -16,7 +16,8 @@ const (
 	// positionsProperty is the property of a snapshot's summary that holds the stream
 	// positions of all partitions ever committed, as Positions.MarshalText writes them.
 	positionsProperty = "cardlake.positions"
-	// appendProperty is the property that holds the random id of the Append call.
+	// appendProperty is the property that holds the random id of the call that made the
+	// snapshot.
 	appendProperty = "cardlake.append"
 )
 
@@ -108,10 +109,23 @@ func (s *snapshot) list(ctx context.Context, c *Catalog) ([]*manifest, error) {
 	return s.manifests, nil
 }
 
+// listed returns the manifests if they were read before.
+func (s *snapshot) listed() []*manifest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.manifests
+}
+
 // total is a number of the summary; Iceberg has them optional.
 func (s *snapshot) total(key string) (n int64, ok bool) {
 	n, err := strconv.ParseInt(s.Summary[key], 10, 64)
 	return n, err == nil
+}
+
+// hasRemoved reports whether the snapshot took data files out of the table.
+func (s *snapshot) hasRemoved() bool {
+	n := s.Summary["deleted-data-files"]
+	return n != "" && n != "0"
 }
 
 func (s *snapshot) snapshot(p cardlake.Positions) catalog.Snapshot {
@@ -123,30 +137,38 @@ func (s *snapshot) snapshot(p cardlake.Positions) catalog.Snapshot {
 	}
 }
 
-// summaryOf is the summary of a snapshot that adds files to parent's, nil for the first one
-// (Iceberg specification, "Snapshots", optional summary fields). A total that the parent
-// does not tell is not told further.
-func summaryOf(parent *snapshot, files []cardlake.DataFile) map[string]string {
-	type partition struct {
-		tenant cardlake.Tenant
-		day    cardlake.Day
+// summaryOf is the summary of a snapshot that adds files to parent's, nil for the first one,
+// and removes others from it (Iceberg specification, "Snapshots", optional summary fields). A
+// total that the parent does not tell is not told further.
+func summaryOf(parent *snapshot, operation string, files []cardlake.DataFile, removed removal) map[string]string {
+	partitions := make(map[partition]bool, len(removed.sequences))
+	for p := range removed.sequences {
+		partitions[p] = true
 	}
-	partitions := map[partition]bool{}
 	var rows, size int64
 	for _, f := range files {
 		rows += f.Rows
 		size += f.Bytes
-		partitions[partition{f.Tenant, f.Day}] = true
+		partitions[partitionOf(f)] = true
 	}
-	out := map[string]string{"operation": "append"}
+	out := map[string]string{"operation": operation}
+	set := func(key string, n int64) { out[key] = strconv.FormatInt(n, 10) }
 	if len(files) > 0 {
-		out["added-data-files"] = strconv.Itoa(len(files))
-		out["added-records"] = strconv.FormatInt(rows, 10)
-		out["added-files-size"] = strconv.FormatInt(size, 10)
-		out["changed-partition-count"] = strconv.Itoa(len(partitions))
+		set("added-data-files", int64(len(files)))
+		set("added-records", rows)
+		set("added-files-size", size)
 	}
-	for key, added := range map[string]int64{
-		"total-data-files": int64(len(files)), "total-records": rows, "total-files-size": size,
+	if removed.files > 0 {
+		set("deleted-data-files", removed.files)
+		set("deleted-records", removed.rows)
+		set("removed-files-size", removed.bytes)
+	}
+	if len(partitions) > 0 {
+		set("changed-partition-count", int64(len(partitions)))
+	}
+	for key, more := range map[string]int64{
+		"total-data-files": int64(len(files)) - removed.files, "total-records": rows - removed.rows,
+		"total-files-size":   size - removed.bytes,
 		"total-delete-files": 0, "total-position-deletes": 0, "total-equality-deletes": 0,
 	} {
 		before := int64(0)
@@ -157,7 +179,7 @@ func summaryOf(parent *snapshot, files []cardlake.DataFile) map[string]string {
 			}
 			before = n
 		}
-		out[key] = strconv.FormatInt(before+added, 10)
+		set(key, before+more)
 	}
 	return out
 }

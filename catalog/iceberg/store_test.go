@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/writers/objects"
@@ -21,11 +22,14 @@ type memoryStore struct {
 	owners  map[string]keys.Owner
 
 	beforePut    func(name string) error
+	beforeOpen   func(name string) error
 	beforeDelete func(name string) error
+
+	times map[string]time.Time // of the last Put
 }
 
 func newStore() *memoryStore {
-	return &memoryStore{objects: map[string][]byte{}, owners: map[string]keys.Owner{}}
+	return &memoryStore{objects: map[string][]byte{}, owners: map[string]keys.Owner{}, times: map[string]time.Time{}}
 }
 
 // Put does not look at the context: a store may be past that when it is cancelled.
@@ -40,7 +44,7 @@ func (s *memoryStore) Put(_ context.Context, name string, owner keys.Owner, body
 	if _, ok := s.objects[name]; ok {
 		return objects.ErrExists
 	}
-	s.objects[name], s.owners[name] = bytes.Clone(body), owner
+	s.objects[name], s.owners[name], s.times[name] = bytes.Clone(body), owner, time.Now()
 	return nil
 }
 
@@ -55,6 +59,11 @@ func (s *memoryStore) Open(ctx context.Context, name string) (objects.Object, er
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if s.beforeOpen != nil {
+		if err := s.beforeOpen(name); err != nil {
+			return nil, err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	body, ok := s.objects[name]
@@ -67,7 +76,10 @@ func (s *memoryStore) Open(ctx context.Context, name string) (objects.Object, er
 func (s *memoryStore) List(_ context.Context, prefix string) iter.Seq2[objects.Info, error] {
 	return func(yield func(objects.Info, error) bool) {
 		for _, name := range s.names(prefix) {
-			if !yield(objects.Info{Name: name, Size: int64(len(s.objects[name]))}, nil) {
+			s.mu.Lock()
+			info := objects.Info{Name: name, Size: int64(len(s.objects[name])), ModTime: s.times[name]}
+			s.mu.Unlock()
+			if !yield(info, nil) {
 				return
 			}
 		}

@@ -1,8 +1,10 @@
 package iceberg
 
 import (
+	"cmp"
 	"context"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -30,23 +32,35 @@ type retired struct {
 // So what the oldest of the current snapshot's ancestors lists, and what the snapshots
 // beside them list that a branch, a tag or a rollback left, is all that is still needed.
 func (t *Table) retire(ctx context.Context, base, result version) {
-	named := map[string]bool{result.location: true}
-	for _, m := range result.doc.previous {
-		named[m.Location] = true
-	}
 	superfluous := map[string]bool{}
-	for _, m := range base.doc.previous {
-		if !named[m.Location] {
-			superfluous[m.Location] = true
-		}
-	}
 	if err := t.retireSnapshots(ctx, base, result, superfluous); err != nil {
 		t.cat.log.WarnContext(ctx, "expired table metadata was not removed", "table", t.def.FullName(), "error", err)
 	}
+	t.retireAll(append(slices.Collect(maps.Keys(superfluous)), t.retireLog(base, result)...))
+}
+
+// retireLog remembers the metadata objects that left the log, except those that were
+// superseded longer ago than the grace: it returns their locations.
+func (t *Table) retireLog(base, result version) (due []string) {
+	log := append(slices.Clone(base.doc.previous), metadataEntry{base.doc.lastUpdated, base.location})
+	before := time.Now().Add(-t.cat.grace)
+	var young []string
+	for i, m := range log[:max(0, len(log)-len(result.doc.previous))] {
+		if time.UnixMilli(log[i+1].Millis).Before(before) {
+			due = append(due, m.Location)
+		} else {
+			young = append(young, m.Location)
+		}
+	}
+	t.retireAll(young)
+	return due
+}
+
+func (t *Table) retireAll(uris []string) {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for uri := range superfluous {
+	for _, uri := range uris {
 		if name, err := t.cat.locations.object(uri); err == nil {
 			t.retired = append(t.retired, retired{name, now})
 		}
@@ -76,6 +90,7 @@ func (t *Table) retireSnapshots(ctx context.Context, base, result version, super
 		needed = append(needed, s)
 	}
 	paths := map[string]bool{}
+	since := map[string]int64{} // manifests, by the sequence number of their commit
 	for _, s := range gone {
 		list, err := s.list(ctx, t.cat)
 		if err != nil {
@@ -83,17 +98,30 @@ func (t *Table) retireSnapshots(ctx context.Context, base, result version, super
 		}
 		paths[s.List] = true
 		for _, m := range list {
-			paths[m.path] = true
+			since[m.path] = m.sequence
 		}
 	}
+	// The oldest ancestor leaves little to look for in the others, most of which were committed
+	// before what is left was there.
+	slices.SortFunc(needed, func(a, b *snapshot) int { return cmp.Compare(b.Sequence, a.Sequence) })
 	for _, s := range needed {
+		isAfterSome := false
+		for _, sequence := range since {
+			isAfterSome = isAfterSome || s.Sequence >= sequence
+		}
+		if !isAfterSome {
+			continue
+		}
 		list, err := s.list(ctx, t.cat)
 		if err != nil {
 			return err
 		}
 		for _, m := range list {
-			delete(paths, m.path)
+			delete(since, m.path)
 		}
+	}
+	for path := range since {
+		paths[path] = true
 	}
 	maps.Copy(superfluous, paths)
 	return nil

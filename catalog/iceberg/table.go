@@ -63,6 +63,30 @@ func (t *Table) load(ctx context.Context) (version, error) {
 	}
 }
 
+// latest calls do with the table's current version; again with a newer one if something that
+// the version names has been deleted because the table moved on, as Expire does without a
+// grace.
+func (t *Table) latest(ctx context.Context, do func(version) error) error {
+	for {
+		v, err := t.load(ctx)
+		if err != nil {
+			return err
+		}
+		if err = do(v); !t.hasOutrun(ctx, v, err) {
+			return err
+		}
+	}
+}
+
+// hasOutrun reports whether err may be due to the table having moved on from v.
+func (t *Table) hasOutrun(ctx context.Context, v version, err error) bool {
+	if !errors.Is(err, objects.ErrNotFound) {
+		return false
+	}
+	now, err := t.cat.pointers.load(ctx, t.def)
+	return err == nil && now != v.location
+}
+
 func (t *Table) read(ctx context.Context, location string, before *document) (version, error) {
 	body, err := t.cat.read(ctx, location)
 	if err != nil {

@@ -154,9 +154,12 @@ func (d *folder) List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 	}
 }
 
-// Delete implements [Store]. It does not sync the folder, which would cost more than all else
-// of it: a name that a loss of power brings back is that of a whole object to which nothing
-// refers. The sync of a later Put in the folder makes the deletion durable too.
+// Delete implements [Store]: the file is unlinked, and no version of it stays. What is left on
+// the medium until it is written over is ciphertext, or a Parquet file's encrypted pages.
+//
+// It does not sync the folder, which would cost more than all else of it: a name that a loss
+// of power brings back is that of a whole object to which nothing refers. The sync of a later
+// Put in the folder makes the deletion durable too.
 func (d *folder) Delete(ctx context.Context, name string) error {
 	if err := errors.Join(ctx.Err(), ValidateName(name)); err != nil {
 		return fmt.Errorf("delete %s: %w", name, err)

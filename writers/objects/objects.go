@@ -22,6 +22,8 @@ var (
 	// ErrCorrupt says that an object does not authenticate: changed, truncated, or put in
 	// another object's place.
 	ErrCorrupt = errors.New("object does not authenticate")
+	// ErrLocked says that an object may not be deleted yet.
+	ErrLocked = errors.New("object is locked against deletion")
 )
 
 // Info describes a stored object. Size is in bytes, of the form that the store keeps, which
@@ -62,6 +64,30 @@ type Store interface {
 	// to any more; what comes back is one more object without a reference, for maintenance
 	// to find. A Put of the name that succeeded after it stays.
 	Delete(ctx context.Context, name string) error
+}
+
+// Version is one version of an object in a [Versioned] store.
+type Version struct {
+	Info
+	ID string
+	// IsCurrent says that it is the one which Open reads, or the marker that hides the others.
+	IsCurrent bool
+	// IsMarker says that it has no content: it tells that the object was deleted.
+	IsMarker bool
+}
+
+// Versioned is what a [Store] is besides if Delete may leave versions of the object behind,
+// as in a bucket with versions. Of other stores nothing is left: a deleted file of a folder is
+// unlinked, and what remains on the medium until it is written over is ciphertext.
+type Versioned interface {
+	// Purge removes for good the versions, markers included, that doomed selects among the
+	// objects whose names begin with prefix; it says how many. Whoever selects the current
+	// version of an object and not the older ones makes the next one current.
+	//
+	// One version that cannot be removed does not keep it from the others; the error tells of
+	// the first few, and matches ErrLocked if one was locked. Whatever it is stopped by, it may
+	// be called again.
+	Purge(ctx context.Context, prefix string, doomed func(Version) bool) (purged int, err error)
 }
 
 // ReadAll returns the whole plaintext of an object, in memory that the caller owns.

@@ -105,6 +105,7 @@ type Encoder struct {
 	out    []byte
 	groups []byte // the footer's row groups, one after another
 	splits []int64
+	rows   int64 // of a file of several records
 	sealer sealer
 
 	// Of the row group.
@@ -172,22 +173,38 @@ func (e *Encoder) EncodeSealed(rec arrow.RecordBatch, encryption *Encryption) (b
 }
 
 func (e *Encoder) encode(rec arrow.RecordBatch, encryption *Encryption) error {
-	defer clear(e.chunks) // their bounds may point into the record
-	if err := e.check(rec); err != nil {
+	if err := e.begin(encryption); err != nil {
 		return err
 	}
+	if err := e.add(rec); err != nil {
+		return err
+	}
+	return e.writeFooter(rec.NumRows())
+}
+
+// begin begins a file.
+func (e *Encoder) begin(encryption *Encryption) error {
 	if err := e.sealer.begin(encryption); err != nil {
 		return err
 	}
 	e.out = append(e.out[:0], e.magic()...)
 	e.groups, e.splits = e.groups[:0], nil
+	return nil
+}
+
+// add writes the record's row groups.
+func (e *Encoder) add(rec arrow.RecordBatch) error {
+	defer clear(e.chunks) // their bounds may point into the record
+	if err := e.check(rec); err != nil {
+		return err
+	}
 	for from := int64(0); from < rec.NumRows(); from += e.cfg.RowGroupRows {
 		to := min(from+e.cfg.RowGroupRows, rec.NumRows())
 		if err := e.writeRowGroup(rec, int(from), int(to)); err != nil {
 			return err
 		}
 	}
-	return e.writeFooter(rec.NumRows())
+	return nil
 }
 
 // check compares the record's columns with the table's.

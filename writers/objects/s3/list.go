@@ -62,8 +62,8 @@ func (s *Store) list(ctx context.Context, prefix string, yield func(objects.Info
 // Delete implements [objects.Store]. The service does not tell whether there was something
 // to delete, so the object is looked at first and then deleted only as it was seen; of two
 // that delete it at once the second gets ErrNotFound from a service that keeps to the
-// condition. In a bucket with versions it leaves the older version, which the bucket's
-// lifecycle rule must expire.
+// condition. In a bucket with versions it leaves the older version, for Purge or the bucket's
+// lifecycle rule.
 func (s *Store) Delete(ctx context.Context, name string) error {
 	if err := s.delete(ctx, name); err != nil {
 		return fmt.Errorf("delete %s: %w", name, meaning(err))

@@ -12,6 +12,7 @@ import (
 	"hash/crc64"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -43,6 +44,22 @@ type upload struct {
 	context string // the encryption context, base64 of JSON
 	body    []byte
 	sum     *string // checksum of body
+	lock
+}
+
+// lock is what a request says of the object's lock; nil and empty: nothing.
+type lock struct {
+	mode      types.ObjectLockMode
+	until     *time.Time
+	algorithm types.ChecksumAlgorithm // which S3 wants to be told of what is locked
+}
+
+func (l Lock) from(now time.Time) lock {
+	if l.Mode == "" {
+		return lock{}
+	}
+	// Whole seconds, which every service keeps.
+	return lock{types.ObjectLockMode(l.Mode), aws.Time(now.Add(l.Keep).UTC().Truncate(time.Second)), types.ChecksumAlgorithmCrc64nvme}
 }
 
 func (u *upload) metadata() map[string]string {
@@ -81,7 +98,7 @@ func (s *Store) put(ctx context.Context, name string, owner keys.Owner, body []b
 	}
 	u := &upload{
 		api: api, key: s.key(name), id: rand.Text(), kms: kms, body: body, sum: checksum(body),
-		context: base64.StdEncoding.EncodeToString(encryptionContext),
+		context: base64.StdEncoding.EncodeToString(encryptionContext), lock: s.cfg.Lock.from(time.Now()),
 	}
 	if int64(len(body)) > s.cfg.MultipartSize {
 		return s.putParts(ctx, u)
@@ -95,8 +112,9 @@ func (s *Store) putWhole(ctx context.Context, u *upload) error {
 		out, err = u.api.PutObject(ctx, &s3.PutObjectInput{
 			Bucket: &s.cfg.Bucket, Key: u.key, IfNoneMatch: aws.String("*"),
 			Body: bytes.NewReader(u.body), ContentLength: aws.Int64(int64(len(u.body))),
-			ChecksumCRC64NVME:    u.sum,
-			Metadata:             u.metadata(),
+			ChecksumCRC64NVME: u.sum, ChecksumAlgorithm: u.algorithm,
+			Metadata:       u.metadata(),
+			ObjectLockMode: u.mode, ObjectLockRetainUntilDate: u.until,
 			ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: &u.kms,
 			SSEKMSEncryptionContext: &u.context, BucketKeyEnabled: s.bucketKeys(),
 		})
@@ -104,7 +122,7 @@ func (s *Store) putWhole(ctx context.Context, u *upload) error {
 	})
 	switch {
 	case err == nil:
-		return s.verify(ctx, u, out.ServerSideEncryption, out.SSEKMSKeyId)
+		return s.verify(ctx, u, out.ServerSideEncryption, out.SSEKMSKeyId, out.VersionId)
 	case refused(err):
 		return err
 	}
@@ -121,7 +139,7 @@ func (s *Store) resolve(ctx context.Context, u *upload, cause error) error {
 	head, err := s.head(ctx, u.api, u.key)
 	switch {
 	case err == nil && head.Metadata[putID] == u.id:
-		return s.verify(ctx, u, head.ServerSideEncryption, head.SSEKMSKeyId)
+		return s.verify(ctx, u, head.ServerSideEncryption, head.SSEKMSKeyId, head.VersionId)
 	case err == nil, status(cause) == http.StatusPreconditionFailed:
 		return objects.ErrExists
 	}
@@ -136,16 +154,32 @@ func (s *Store) head(ctx context.Context, api *s3.Client, key *string) (out *s3.
 	return out, err
 }
 
-// verify takes the object back unless the service says that it encrypted it under the key.
-func (s *Store) verify(ctx context.Context, u *upload, algorithm types.ServerSideEncryption, key *string) error {
+// verify takes the object back, with its version if there are some, unless the service says
+// that it encrypted it under the key; and asks whether it is locked, if it should be.
+func (s *Store) verify(ctx context.Context, u *upload, algorithm types.ServerSideEncryption, key, version *string) error {
 	err := u.verify(algorithm, key)
 	if err == nil {
-		return nil
+		return s.verifyLock(ctx, u)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeout)
 	defer cancel()
-	_, e := u.api.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.cfg.Bucket, Key: u.key})
+	_, e := u.api.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.cfg.Bucket, Key: u.key, VersionId: version})
 	return errors.Join(err, e)
+}
+
+// verifyLock reports an object that is not locked as it should be. It stays.
+func (s *Store) verifyLock(ctx context.Context, u *upload) error {
+	if u.until == nil {
+		return nil
+	}
+	head, err := s.head(ctx, u.api, u.key)
+	if err != nil {
+		return err
+	}
+	if head.ObjectLockMode != u.mode || head.ObjectLockRetainUntilDate == nil || head.ObjectLockRetainUntilDate.Before(*u.until) {
+		return ErrNotLocked
+	}
+	return nil
 }
 
 // verify compares the service's answer with what was asked. Services other than Amazon's
@@ -169,6 +203,7 @@ func (s *Store) putParts(ctx context.Context, u *upload) error {
 		created, err = u.api.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
 			Bucket: &s.cfg.Bucket, Key: u.key, Metadata: u.metadata(),
 			ChecksumAlgorithm: types.ChecksumAlgorithmCrc64nvme, ChecksumType: types.ChecksumTypeFullObject,
+			ObjectLockMode: u.mode, ObjectLockRetainUntilDate: u.until,
 			ServerSideEncryption: types.ServerSideEncryptionAwsKms, SSEKMSKeyId: &u.kms,
 			SSEKMSEncryptionContext: &u.context, BucketKeyEnabled: s.bucketKeys(),
 		})
@@ -195,7 +230,7 @@ func (s *Store) putParts(ctx context.Context, u *upload) error {
 		return err
 	})
 	if err == nil {
-		return s.verify(ctx, u, done.ServerSideEncryption, done.SSEKMSKeyId)
+		return s.verify(ctx, u, done.ServerSideEncryption, done.SSEKMSKeyId, done.VersionId)
 	}
 	// Once aborted, an upload cannot become an object any more; one that did is not harmed.
 	// So the question that follows has a final answer. An abort that fails leaves the upload

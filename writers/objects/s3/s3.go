@@ -61,6 +61,9 @@ import (
 // in its answer. The object was taken back.
 var ErrNotEncrypted = errors.New("the service did not encrypt under the owner's key")
 
+// ErrNotLocked says that the service stored an object and did not lock it as Config.Lock says.
+var ErrNotLocked = errors.New("the service did not lock the object")
+
 // Keys tells which KMS key encrypts an owner's objects. Implementations are safe for
 // concurrent use.
 type Keys interface {
@@ -88,6 +91,9 @@ type Config struct {
 	// Credentials sign requests. Default: the SDK's chain (environment, shared files, web
 	// identity, container and instance roles).
 	Credentials aws.CredentialsProvider
+	// Lock, if it is set, keeps every object that Put creates from being deleted for a time, as
+	// an audit log needs it. The bucket must have been made with Object Lock.
+	Lock Lock
 	// NoBucketKeys asks KMS for every object instead of deriving data keys from one that S3
 	// keeps for a short time per bucket and KMS key. It costs a KMS request per put and read.
 	NoBucketKeys bool
@@ -115,6 +121,24 @@ type Config struct {
 	// long, up to 32 times Backoff. The pause is a random part of that. Default 100 ms.
 	Backoff time.Duration
 }
+
+// Lock is how objects are kept from being deleted (Amazon S3 User Guide, "Locking objects
+// with Object Lock"). The zero Lock locks nothing.
+type Lock struct {
+	Mode LockMode
+	// Keep is for how long from the put on; it must be set if Mode is.
+	Keep time.Duration
+}
+
+// LockMode says whom a lock binds.
+type LockMode string
+
+const (
+	// Governance binds all but those who have s3:BypassGovernanceRetention.
+	Governance LockMode = "GOVERNANCE"
+	// Compliance binds everyone, the account's root user included, until the time is over.
+	Compliance LockMode = "COMPLIANCE"
+)
 
 const (
 	minPart  = 5 << 20
@@ -177,6 +201,14 @@ func (c Config) Validate() error {
 	if c.PartSize < minPart || c.PartSize > maxPart {
 		errs = append(errs, errors.New("PartSize is not from 5 MiB to 5 GiB"))
 	}
+	switch c.Lock.Mode {
+	case "", Governance, Compliance:
+	default:
+		errs = append(errs, errors.New("Lock.Mode is neither GOVERNANCE nor COMPLIANCE"))
+	}
+	if (c.Lock.Mode == "") != (c.Lock.Keep == 0) || c.Lock.Keep < 0 {
+		errs = append(errs, errors.New("Lock.Mode and Lock.Keep must be set together, Keep to more than 0"))
+	}
 	return errors.Join(errs...)
 }
 
@@ -200,7 +232,10 @@ type Store struct {
 	api *s3.Client // made at first use, because finding region and credentials reads files
 }
 
-var _ objects.Store = (*Store)(nil)
+var (
+	_ objects.Store     = (*Store)(nil)
+	_ objects.Versioned = (*Store)(nil)
+)
 
 // New returns the store. It reads nothing and connects to nothing; the error is that of
 // [Config.Validate].

@@ -59,6 +59,8 @@ func operation(r *http.Request) (name, bucket, key string) {
 			return "ListMultipartUploads", bucket, key
 		case r.Method == http.MethodGet && q.Get("list-type") == "2":
 			return "ListObjectsV2", bucket, key
+		case r.Method == http.MethodGet && q.Has("versions"):
+			return "ListObjectVersions", bucket, key
 		case r.Method == http.MethodPost && q.Has("delete"):
 			return "DeleteObjects", bucket, key
 		}
@@ -135,7 +137,7 @@ func (s *Server) answer(q *request) *answer {
 	if refusal := authenticate(q.Request, q.body, c); refusal != nil {
 		return refusal
 	}
-	if q.Header.Get("X-Amz-Copy-Source") != "" || q.operation == "GetObject" && (q.URL.Query().Has("partNumber") || q.Header.Get("If-None-Match") != "") {
+	if q.Header.Get("X-Amz-Copy-Source") != "" || (q.operation == "GetObject" || q.operation == "HeadObject") && (q.URL.Query().Has("partNumber") || q.URL.Query().Has("versionId") || q.Header.Get("If-None-Match") != "") {
 		return failure(http.StatusNotImplemented, "NotImplemented")
 	}
 	switch q.operation {
@@ -153,6 +155,12 @@ func (s *Server) answer(q *request) *answer {
 		return s.readObject(q)
 	case "ListObjectsV2":
 		return s.list(q)
+	case "ListObjectVersions":
+		return s.listVersions(q)
+	case "DeleteObject":
+		return s.deleteObject(q)
+	case "DeleteObjects":
+		return s.deleteObjects(q)
 	}
 	return s.pass(q, q.Header, q.body)
 }
@@ -227,11 +235,24 @@ func (s *Server) putObject(q *request) *answer {
 	if refusal := checksum(q, c.crc); refusal != nil {
 		return refusal
 	}
+	l, refusal := s.lockAsked(q)
+	if refusal != nil {
+		return refusal
+	}
 	h := plainHeaders(q.Header)
 	h.Set(idHeader, s.keep(c))
-	a := s.pass(q, h, seal(gcm(dataKey), 0, q.body))
-	s.stored(q, c, a)
-	return a
+	return s.change(q, c, l, withoutConditions(h), func() *answer {
+		a := s.pass(q, h, seal(gcm(dataKey), 0, q.body))
+		s.stored(q, c, a)
+		return a
+	})
+}
+
+func withoutConditions(h http.Header) http.Header {
+	h = h.Clone()
+	h.Del("If-Match")
+	h.Del("If-None-Match")
+	return h
 }
 
 // stored completes the answer to what made an object.
@@ -288,6 +309,7 @@ func (s *Server) readOnce(q *request) *answer {
 		}
 	}
 	c.encryption(a.header)
+	s.describe(q, a.header)
 	start, end := int64(0), c.size
 	if asked := q.Header.Get("Range"); asked != "" {
 		var ok bool

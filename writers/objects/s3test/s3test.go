@@ -8,6 +8,9 @@
 //   - encrypts contents under KMS keys that it keeps itself: a disabled or deleted key makes
 //     puts and reads fail with the error that S3 passes on;
 //   - verifies, keeps and returns CRC64NVME checksums;
+//   - keeps versions and delete markers in buckets that are to have them, makes the version
+//     before current again when a current one is removed, and refuses to remove what Object
+//     Lock protects ([Server.VersionedBucket], [Server.LockedBucket]);
 //   - fails requests as [Server.Inject] says;
 //   - records what was asked ([Server.Requests]).
 //
@@ -68,6 +71,12 @@ type Server struct {
 	rules    []rule
 	faults   []*fault
 	requests []*Request
+
+	versions  sync.Mutex // held by what changes a bucket with versions; taken before mu
+	versioned map[string]*versioned
+	ahead     time.Duration // of the clock that judges locks
+	failing   int           // keys of DeleteObjects
+	unlocked  bool          // locks are ignored
 }
 
 type rule struct{ bucket, prefix, key string }
@@ -109,6 +118,7 @@ func Start(tb testing.TB, cfg Config) *Server {
 			MaxIdleConnsPerHost: 64,
 		},
 		contents: map[string]*content{}, current: map[string]*content{}, uploads: map[string]*upload{},
+		versioned: map[string]*versioned{},
 	}
 	root, _ := s.Credentials.Retrieve(context.Background())
 	ctx, stop := context.WithCancel(context.Background())

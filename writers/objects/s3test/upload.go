@@ -17,6 +17,8 @@ type upload struct {
 	content *content
 	dataKey []byte
 	parts   map[int]part
+	lock    lock
+	header  http.Header
 }
 
 type part struct {
@@ -33,6 +35,10 @@ func (s *Server) createUpload(q *request) *answer {
 	if refusal != nil {
 		return refusal
 	}
+	l, refusal := s.lockAsked(q)
+	if refusal != nil {
+		return refusal
+	}
 	h := plainHeaders(q.Header)
 	h.Set(idHeader, s.keep(c))
 	a := s.pass(q, h, nil)
@@ -41,7 +47,7 @@ func (s *Server) createUpload(q *request) *answer {
 		return a
 	}
 	s.mu.Lock()
-	s.uploads[created.UploadId] = &upload{content: c, dataKey: dataKey, parts: map[int]part{}}
+	s.uploads[created.UploadId] = &upload{content: c, dataKey: dataKey, parts: map[int]part{}, lock: l, header: h}
 	s.mu.Unlock()
 	c.encryption(a.header)
 	return a
@@ -163,7 +169,7 @@ func (s *Server) completeUpload(q *request) *answer {
 	s.mu.Lock()
 	*u.content = done
 	s.mu.Unlock()
-	a := s.pass(q, plainHeaders(q.Header), body)
+	a := s.change(q, u.content, u.lock, withoutConditions(u.header), func() *answer { return s.pass(q, plainHeaders(q.Header), body) })
 	if a.status == http.StatusOK {
 		s.mu.Lock()
 		delete(s.uploads, id)
