@@ -30,6 +30,7 @@ import (
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/embedded"
+	"github.com/cardlake/cardlake/queries/queriestest"
 	"github.com/cardlake/cardlake/queries/render"
 	"github.com/cardlake/cardlake/queries/tail"
 	"github.com/cardlake/cardlake/queries/tail/tailtest"
@@ -189,7 +190,7 @@ func (f *flow) query(sql string, t queries.Tail) []byte {
 	parser := embedded.NewParser()
 	defer parser.Close()
 	engine := embedded.New(embedded.Tables(f.catalog.Table), f.store, embedded.Config{Tail: t, TailTimeout: 20 * time.Second})
-	result, err := queries.New(parser, engine, queries.Config{}).Query(f.t.Context(), sql)
+	result, err := queries.New(parser, engine, queriestest.Everything, &queriestest.Log{}, queries.Config{}).Query(f.t.Context(), queriestest.Caller, sql)
 	if err != nil {
 		return fmt.Appendf(nil, "%v %+v %#v", err, err, err)
 	}

@@ -65,6 +65,7 @@ type site struct {
 	kms    string    // the file of -kms-keys
 
 	bucket, endpoint, ca string
+	service              *s3test.Server
 
 	owners  map[cardlake.Tenant]keys.Owner
 	encoder *wire.Encoder
@@ -99,7 +100,7 @@ func newSite(t *testing.T, bin, catalogURL string) *site {
 	fatal(err)
 
 	service := s3test.Start(t, s3test.Config{TLS: true})
-	s.bucket, s.endpoint = service.Bucket(t), service.Endpoint
+	s.service, s.bucket, s.endpoint = service, service.VersionedBucket(t), service.Endpoint
 	arns := map[keys.Owner]string{keys.Lake: service.KMS.Create()}
 	for _, c := range tenants {
 		record, err := register.Create(c.name, c.country, c.currency, s.noon)
@@ -157,6 +158,11 @@ func certificateOf(t *testing.T, endpoint string) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: conn.ConnectionState().PeerCertificates[0].Raw})
 }
 
+// customerOf names who has the card of the n-th event.
+func customerOf(n int) string {
+	return fmt.Sprintf("customer-%02d-of-%s", n%37, tenants[n%len(tenants)].name)
+}
+
 // event is the n-th: of all tenants and several currencies and days, with and without what may
 // be absent, a sum that leaves 18 digits behind, and the last and first instants of a day.
 func (s *site) event(n int) []byte {
@@ -173,6 +179,7 @@ func (s *site) event(n int) []byte {
 		EventTime: s.noon.Add(-time.Duration(n%5)*12*time.Hour + time.Duration(n)*time.Millisecond).UnixMicro(),
 		Network:   cardlake.Visa, Amount: cardlake.Money{Minor: int64(n)*101 + 1, Currency: tenant.currency},
 		Channel: cardlake.POS, EntryMode: "chip", CardPresent: true, ResponseCode: "00", Approved: true, MTI: "0100", LatencyMicros: int32(900 + n%500),
+		CustomerID: customerOf(n),
 	}
 	if midnight := s.noon.Add(-12 * time.Hour).UnixMicro(); n%97 == 0 {
 		tx.EventTime = midnight - 1
