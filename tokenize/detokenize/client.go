@@ -23,6 +23,9 @@ import (
 // ClientConfig tunes a Client.
 type ClientConfig struct {
 	Timeout time.Duration // of one call; default 30 s
+	// Token returns the bearer token that says who the person is, for each call anew; nil for
+	// workers, and where the certificate says it.
+	Token func() (string, error)
 }
 
 // Client speaks to the service. It keeps its connections, and does not retry: an error that
@@ -33,6 +36,7 @@ type Client struct {
 	base      string
 	http      *http.Client
 	transport *http.Transport
+	token     func() (string, error)
 }
 
 // NewClient returns a client of the service at a URL such as https://vault.example:8443. It
@@ -55,7 +59,7 @@ func NewClient(service string, config *tls.Config, cfg ClientConfig) (*Client, e
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
 	}
 	return &Client{
-		base: "https://" + u.Host, transport: transport,
+		base: "https://" + u.Host, transport: transport, token: cfg.Token,
 		http: &http.Client{Transport: transport, Timeout: cfg.Timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}, nil
 }
@@ -170,6 +174,13 @@ func (c *Client) call(ctx context.Context, method, path string, body, into any) 
 	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != nil {
+		token, err := c.token()
+		if err != nil {
+			return err
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {

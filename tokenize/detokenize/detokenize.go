@@ -14,8 +14,11 @@
 //
 // # What holds
 //
-// Nobody is anybody here without a certificate of the configured authority whose name the
-// policy lists; rights are looked up again at every step. A request needs a purpose, an
+// Nobody is anybody here without a certificate of the configured authority; rights are looked
+// up again at every step, by the name that the policy lists. For workers that is the
+// certificate's. For people it is the subject of an OpenID Connect token that shows more than
+// one factor (PCI DSS 4.0.1 requirement 8.4.2), and the certificate is transport only; without
+// [Deps].People, as on one machine, it is the certificate's too. A request needs a purpose, an
 // approver who is another person, and room in the requester's budget of tokens in an hour; it
 // must be approved and collected in time and is answered once, whole or not at all. What is
 // decided is in the audit log before it happens: if the log can't be written, nothing is
@@ -41,6 +44,7 @@ import (
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/card"
 	"github.com/cardlake/cardlake/catalog/audit"
+	"github.com/cardlake/cardlake/catalog/signin"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/tokenize"
 )
@@ -76,13 +80,30 @@ type Policies interface {
 	Policy() *Policy
 }
 
-// Deps is what a Server needs.
+// People signs people in; *signin.Issuer is one.
+type People interface {
+	// Verify returns whom the token names. An error is a *signin.Error.
+	Verify(ctx context.Context, token string) (signin.Identity, error)
+}
+
+// NoPeople signs nobody in: with it the service answers workers only.
+type NoPeople struct{}
+
+// Verify implements People.
+func (NoPeople) Verify(context.Context, string) (signin.Identity, error) {
+	return signin.Identity{}, &signin.Error{Reason: signin.NoCredentials}
+}
+
+// Deps is what a Server needs. All but People must be set.
 type Deps struct {
 	Vault   Vault
 	Reverse *keys.Envelopes // of purpose keys.Reverse
 	Tenants Tenants
 	Policy  Policies
 	Audit   Audit
+	// People sign in with a token for every step but pinning. Nil takes their certificates for
+	// them: for one machine, and where a second factor guards the certificate's key.
+	People People
 }
 
 // Config bounds what a Server takes and keeps. Zero fields are their defaults.

@@ -2,6 +2,7 @@ package detokenize
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -16,6 +17,7 @@ import (
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/card"
 	"github.com/cardlake/cardlake/catalog/audit"
+	"github.com/cardlake/cardlake/catalog/signin"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/tokenize"
 )
@@ -82,6 +84,11 @@ func (s *Server) recordRefusal(c *call, why *Refusal) *Refusal {
 		r.Outcome = audit.Failed
 	}
 	r.Detail = map[string]string{"rule": string(why.Rule)}
+	for _, name := range []string{"certificate", "sign_in"} {
+		if v := c.record.Detail[name]; v != "" {
+			r.Detail[name] = v
+		}
+	}
 	// A caller that hangs up does not keep its refusal out of the log.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.r.Context()), 10*time.Second)
 	defer cancel()
@@ -96,7 +103,8 @@ func (s *Server) write(ctx context.Context, r audit.Record) *Refusal {
 	return nil
 }
 
-// identify finds the principal of the connection's certificate and its rights of now.
+// identify finds who makes the call and its rights of now: the connection's certificate says it,
+// or, for what people do, a token besides it.
 func (s *Server) identify(c *call) *Refusal {
 	if c.r.TLS == nil || len(c.r.TLS.VerifiedChains) == 0 {
 		return refuse(RuleCertificate, "there is no verified certificate")
@@ -106,15 +114,62 @@ func (s *Server) identify(c *call) *Refusal {
 	if !ok || len(name) > maxName || !utf8.ValidString(name) { // what is longer can't be recorded
 		return refuse(RuleCertificate, "the certificate names nobody: it needs one URI, or a common name, of at most %d bytes", maxName)
 	}
-	c.principal, c.record.Actor = name, name
+	isPerson := s.deps.People != nil && c.record.Action != ActionPin
+	if isPerson {
+		c.detail("certificate", name)
+	} else {
+		c.principal, c.record.Actor = name, name
+	}
 	// Connections last; what was right when it began may have run out.
 	if !c.now.Before(cert.NotAfter) {
 		return refuse(RuleCertificate, "the certificate has run out")
 	}
-	if c.rights, ok = s.deps.Policy.Policy().Principals[name]; !ok {
-		return refuse(RulePrincipal, "the policy does not list the certificate's name")
+	if isPerson {
+		if refusal := s.signIn(c); refusal != nil {
+			return refusal
+		}
+	}
+	if c.rights, ok = s.deps.Policy.Policy().Principals[c.principal]; !ok {
+		return refuse(RulePrincipal, "the policy does not list your name")
 	}
 	return nil
+}
+
+// signIn finds the person of the call's token.
+func (s *Server) signIn(c *call) *Refusal {
+	token, err := signin.Bearer(c.r)
+	if err == nil && token == "" {
+		err = &signin.Error{Reason: signin.NoCredentials}
+	}
+	var id signin.Identity
+	if err == nil {
+		id, err = s.deps.People.Verify(c.r.Context(), token)
+	}
+	if err != nil {
+		var why *signin.Error
+		if errors.As(err, &why) {
+			c.detail("sign_in", string(why.Reason))
+			c.record.Actor = cmp.Or(why.Subject, c.record.Actor)
+			if why.IsTemporary() {
+				s.cfg.Log.Error("nobody can sign in", "reason", why.Reason, "error", errors.Unwrap(why))
+				return refuse(RuleNoSignIn, "nobody can sign in at the moment: try again")
+			}
+		}
+		return refuse(RuleSignIn, "besides the certificate a token is needed that says who you are: sign in again")
+	}
+	c.principal, c.record.Actor = id.Subject, id.Subject
+	if !id.MFA {
+		return refuse(RuleMFA, "the token does not say that more than one factor was shown: sign in again, with a second one")
+	}
+	return nil
+}
+
+// detail adds to the call's record.
+func (c *call) detail(name, value string) {
+	if c.record.Detail == nil {
+		c.record.Detail = map[string]string{}
+	}
+	c.record.Detail[name] = value
 }
 
 // PrincipalOf returns the name of a certificate: its one URI, or if it has none, the common
@@ -375,7 +430,7 @@ func (s *Server) approve(c *call) *Refusal {
 	case !permits(c.rights.Approve, p.tenant):
 		return refuse(RuleNotPermitted, "the policy does not permit this principal to approve for the tenant")
 	}
-	c.record.Detail = map[string]string{"requester": p.requester}
+	c.detail("requester", p.requester)
 	if refusal := s.allow(c); refusal != nil {
 		return refusal
 	}
@@ -413,7 +468,7 @@ func (s *Server) collect(c *call) *Refusal {
 	text, refusal := s.reveal(c.r.Context(), p)
 	defer clear(text[:cap(text)])
 	if refusal == nil {
-		c.record.Detail = map[string]string{"approver": p.approver}
+		c.detail("approver", p.approver)
 		refusal = s.allow(c)
 	}
 	if refusal != nil {

@@ -19,7 +19,8 @@ import (
 // Policy says who may do what. Whoever is not listed may do nothing.
 type Policy struct {
 	// Principals are named as their certificates name them: by the one URI among the subject
-	// alternative names, else by the subject's common name.
+	// alternative names, else by the subject's common name. People who sign in with a token are
+	// named by its issuer and subject: oidc:ISSUER#SUB.
 	Principals map[string]Rights `json:"principals"`
 }
 

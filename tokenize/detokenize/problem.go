@@ -16,37 +16,40 @@ type Rule string
 
 // The rules, and the status that an answer has.
 const (
-	RulePrincipal    Rule = "unknown-principal" // 403: the policy does not list the certificate's name
-	RuleCertificate  Rule = "certificate"       // 403: it has run out since the connection began, or names nobody
-	RuleNotPermitted Rule = "not-permitted"     // 403: the policy does not permit it for the tenant
-	RuleTenant       Rule = "unknown-tenant"    // 404
-	RuleToken        Rule = "unknown-token"     // 404: the tenant has no such token
-	RuleRetired      Rule = "retired-token"     // 409: a compromise has given the card another
-	RuleRequest      Rule = "unknown-request"   // 404: there is none of this id, or no longer
-	RuleBody         Rule = "invalid-body"      // 400
-	RuleTooLarge     Rule = "too-large"         // 413
-	RulePurpose      Rule = "purpose"           // 422: it is empty, too long, or holds a number like a card's
-	RuleTokens       Rule = "tokens"            // 422: none, or too many
-	RuleBudget       Rule = "over-budget"       // 429
-	RulePending      Rule = "too-many-requests" // 429
-	RuleSamePerson   Rule = "same-person"       // 403: the approver asked for it
-	RuleNotRequester Rule = "not-the-requester" // 403
-	RuleNotApproved  Rule = "not-approved"      // 409: no second person has approved it
-	RuleApproved     Rule = "already-approved"  // 409
-	RuleCollected    Rule = "already-collected" // 410
-	RuleExpired      Rule = "expired"           // 410: it was not approved or collected in time
-	RuleBusy         Rule = "busy"              // 409: another call for the same request is under way
-	RuleCard         Rule = "invalid-card"      // 422: of pins
-	RuleConflict     Rule = "card-conflict"     // 409: of pins, vault.ErrConflict
-	RuleDamaged      Rule = "damaged"           // 500: vault.ErrDamaged
-	RuleKeyGone      Rule = "key-destroyed"     // 410: the tenant's key is no more
-	RuleAudit        Rule = "audit-unavailable" // 503: nothing happens that is not recorded
-	RuleUnavailable  Rule = "vault-unavailable" // 503: the store or the key service does not answer
-	RuleOther        Rule = "other"             // a client's: the answer was not the service's
+	RulePrincipal    Rule = "unknown-principal"   // 403: the policy does not list the name
+	RuleSignIn       Rule = "sign-in"             // 401: a person's token is missing, or not good
+	RuleMFA          Rule = "second-factor"       // 403: the token does not say that there was one
+	RuleNoSignIn     Rule = "sign-in-unavailable" // 503: the issuer's keys can't be had
+	RuleCertificate  Rule = "certificate"         // 403: it has run out since the connection began, or names nobody
+	RuleNotPermitted Rule = "not-permitted"       // 403: the policy does not permit it for the tenant
+	RuleTenant       Rule = "unknown-tenant"      // 404
+	RuleToken        Rule = "unknown-token"       // 404: the tenant has no such token
+	RuleRetired      Rule = "retired-token"       // 409: a compromise has given the card another
+	RuleRequest      Rule = "unknown-request"     // 404: there is none of this id, or no longer
+	RuleBody         Rule = "invalid-body"        // 400
+	RuleTooLarge     Rule = "too-large"           // 413
+	RulePurpose      Rule = "purpose"             // 422: it is empty, too long, or holds a number like a card's
+	RuleTokens       Rule = "tokens"              // 422: none, or too many
+	RuleBudget       Rule = "over-budget"         // 429
+	RulePending      Rule = "too-many-requests"   // 429
+	RuleSamePerson   Rule = "same-person"         // 403: the approver asked for it
+	RuleNotRequester Rule = "not-the-requester"   // 403
+	RuleNotApproved  Rule = "not-approved"        // 409: no second person has approved it
+	RuleApproved     Rule = "already-approved"    // 409
+	RuleCollected    Rule = "already-collected"   // 410
+	RuleExpired      Rule = "expired"             // 410: it was not approved or collected in time
+	RuleBusy         Rule = "busy"                // 409: another call for the same request is under way
+	RuleCard         Rule = "invalid-card"        // 422: of pins
+	RuleConflict     Rule = "card-conflict"       // 409: of pins, vault.ErrConflict
+	RuleDamaged      Rule = "damaged"             // 500: vault.ErrDamaged
+	RuleKeyGone      Rule = "key-destroyed"       // 410: the tenant's key is no more
+	RuleAudit        Rule = "audit-unavailable"   // 503: nothing happens that is not recorded
+	RuleUnavailable  Rule = "vault-unavailable"   // 503: the store or the key service does not answer
+	RuleOther        Rule = "other"               // a client's: the answer was not the service's
 )
 
 var statusOf = map[Rule]int{
-	RulePrincipal: 403, RuleCertificate: 403, RuleNotPermitted: 403, RuleTenant: 404, RuleToken: 404, RuleRetired: 409,
+	RulePrincipal: 403, RuleSignIn: 401, RuleMFA: 403, RuleNoSignIn: 503, RuleCertificate: 403, RuleNotPermitted: 403, RuleTenant: 404, RuleToken: 404, RuleRetired: 409,
 	RuleRequest: 404, RuleBody: 400, RuleTooLarge: 413, RulePurpose: 422, RuleTokens: 422, RuleBudget: 429, RulePending: 429,
 	RuleSamePerson: 403, RuleNotRequester: 403, RuleNotApproved: 409, RuleApproved: 409, RuleCollected: 410, RuleExpired: 410,
 	RuleBusy: 409, RuleCard: 422, RuleConflict: 409, RuleDamaged: 500, RuleKeyGone: 410, RuleAudit: 503, RuleUnavailable: 503,
@@ -127,6 +130,9 @@ type problem struct {
 const problemType = "urn:cardlake:vault:"
 
 func writeProblem(w http.ResponseWriter, e *Refusal) {
+	if e.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="vault"`) // RFC 9110 section 15.5.2
+	}
 	text, err := json.Marshal(problem{problemType + string(e.Rule), "The vault refuses: " + string(e.Rule), e.Status, e.Detail})
 	if err != nil {
 		panic(err) // strings and a number

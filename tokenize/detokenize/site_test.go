@@ -123,6 +123,7 @@ type site struct {
 	records   *records
 	policies  *detokenize.PolicyFile
 	log       *safeLog
+	people    detokenize.People
 	clients   int
 
 	mu  sync.Mutex
@@ -218,7 +219,7 @@ func (s *site) start(cfg detokenize.Config) {
 	}
 	cfg.Now, cfg.Log = s.clock, slog.New(slog.NewTextHandler(s.log, nil))
 	server := detokenize.New(detokenize.Deps{
-		Vault: s.vault, Reverse: s.reverse, Tenants: tenants{}, Policy: s.policies, Audit: s.records,
+		Vault: s.vault, Reverse: s.reverse, Tenants: tenants{}, Policy: s.policies, Audit: s.records, People: s.people,
 	}, cfg)
 	spent := detokenize.Spent(s.clock())
 	err = server.Restore(func(yield func(audit.Entry, error) bool) {

@@ -1,0 +1,186 @@
+// Package api is the HTTP door of the lake: SQL, tables and one's own rights, as JSON, CSV,
+// Arrow and Parquet, behind sign-in, grants and the audit log.
+//
+//	POST /v1/query           answers {"sql": "SELECT …"}
+//	GET  /v1/tables          lists the tables that the caller may read
+//	GET  /v1/tables/{name}   lists a table's columns, as the caller has them
+//	GET  /v1/me              says who the caller is, and what is permitted
+//	GET  /healthz, /readyz   for probes; nothing but whether it is well
+//
+// The format of an answer to a query follows the header Accept, or the body's "format":
+// application/json, text/csv, application/vnd.apache.arrow.stream and
+// application/vnd.apache.parquet.
+//
+// # A statement that fails half-way
+//
+// What is found before the first 64 KiB are written is an error with a status. After that the
+// status is out, and an answer that is cut must not pass for a whole one:
+//
+//   - JSON ends in "end", which has either "rows", their number, or "error", the problem. An
+//     answer without it was cut on its way.
+//   - CSV, Arrow and Parquet break off: the connection is reset (HTTP/2: RST_STREAM; HTTP/1.1:
+//     no last chunk), which every client reports, where a trailer would be passed over by most.
+//     Whole ones have a trailer Cardlake-Rows with the number of rows.
+//
+// # What holds
+//
+// Every call has an id that the server draws, in the header X-Request-Id and in every line of
+// the audit log that the call leaves. A caller says why it asks in Cardlake-Reason, and asks for
+// emergency access with Cardlake-Break-Glass: yes. Errors are RFC 9457's problem details and
+// tell no content of a field. Whoever is not signed in is refused and counted in the audit log,
+// in at most two lines a second. Nothing may be cached, and no page of another origin may read
+// anything.
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog/audit"
+	"github.com/cardlake/cardlake/catalog/grants"
+	"github.com/cardlake/cardlake/queries"
+)
+
+// Gateway answers; *queries.Gateway is one.
+type Gateway interface {
+	Query(ctx context.Context, c grants.Caller, sql string) (*queries.Result, error)
+	Tables(ctx context.Context, c grants.Caller) ([]queries.TableInfo, error)
+	Describe(ctx context.Context, c grants.Caller, name string) (queries.TableInfo, error)
+}
+
+// SignIn finds out who is asking; *signin.Verifier is one.
+type SignIn interface {
+	// FromRequest returns the caller. An error is a *signin.Error.
+	FromRequest(r *http.Request) (grants.Caller, error)
+	// Origin is the address that the request came from.
+	Origin(r *http.Request) string
+}
+
+// Permits decides; *grants.Grants is one.
+type Permits interface {
+	Decide(c grants.Caller, a grants.Action, t *cardlake.Table) *grants.Decision
+}
+
+// Recorder is where audit records go.
+type Recorder interface {
+	// Append returns nil once the record is durable.
+	Append(ctx context.Context, r audit.Record) error
+}
+
+// Deps is what a Server needs. All but Ready must be set.
+type Deps struct {
+	Gateway  Gateway
+	SignIn   SignIn
+	Permits  Permits
+	Recorder Recorder
+	// Ready returns why the server can't answer at the moment; nil means that it always can.
+	Ready func(ctx context.Context) error
+}
+
+// Config bounds what callers may ask for. Zero fields are their defaults.
+type Config struct {
+	// Tables are those that /v1/me tells of; default cardlake.Tables.
+	Tables []*cardlake.Table
+
+	// PerMinute is how many calls a principal may make in a minute, and Burst how many at
+	// once; default 120 and 30.
+	PerMinute, Burst int
+	// Queries is how many statements run at a time, and PerPrincipal how many of them for one
+	// principal; default 16 and 4.
+	Queries, PerPrincipal int
+	// MaxBody bounds a body; default 256 KiB.
+	MaxBody int64
+
+	HeaderTimeout time.Duration // for a request's header, and the handshake; default 10 s
+	BodyTimeout   time.Duration // for its body; default 30 s
+	// WriteTimeout is how long a client may take to accept what was written; default 30 s. An
+	// answer may take longer, as long as it goes on.
+	WriteTimeout time.Duration
+	IdleTimeout  time.Duration // between two calls; default 2 minutes
+	DrainTimeout time.Duration // what is under way may last when Serve ends; default 30 s
+
+	// LocalOnly answers only requests that name this machine in their URL: without TLS a page
+	// in the machine's own browser could else reach the server by a name of its own (DNS
+	// rebinding), and a proxy could open it to others.
+	LocalOnly bool
+
+	// Metrics takes the server's metrics; nil keeps them nowhere.
+	Metrics prometheus.Registerer
+	Now     func() time.Time // default time.Now
+	Log     *slog.Logger     // default slog.Default()
+}
+
+func (c Config) withDefaults() Config {
+	if len(c.Tables) == 0 {
+		c.Tables = cardlake.Tables
+	}
+	c.PerMinute = cmp.Or(c.PerMinute, 120)
+	c.Burst = cmp.Or(c.Burst, 30)
+	c.Queries = cmp.Or(c.Queries, 16)
+	c.PerPrincipal = cmp.Or(c.PerPrincipal, 4)
+	c.MaxBody = cmp.Or(c.MaxBody, 256<<10)
+	c.HeaderTimeout = cmp.Or(c.HeaderTimeout, 10*time.Second)
+	c.BodyTimeout = cmp.Or(c.BodyTimeout, 30*time.Second)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 30*time.Second)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 2*time.Minute)
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, 30*time.Second)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	return c
+}
+
+// Validate reports every bound that is negative.
+func (c Config) Validate() error {
+	if min(c.PerMinute, c.Burst, c.Queries, c.PerPrincipal) < 0 || c.MaxBody < 0 ||
+		min(c.HeaderTimeout, c.BodyTimeout, c.WriteTimeout, c.IdleTimeout, c.DrainTimeout) < 0 {
+		return errors.New("api: a bound is negative")
+	}
+	return nil
+}
+
+// Server answers calls. It is safe for concurrent use, and serves once.
+type Server struct {
+	deps    Deps
+	cfg     Config
+	limits  *limits
+	knocks  *knocks
+	metrics *metrics
+	handler http.Handler
+}
+
+// New returns a server. It starts nothing.
+func New(deps Deps, cfg Config) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	m, err := newMetrics(cfg.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{deps: deps, cfg: cfg, limits: newLimits(cfg), metrics: m}
+	s.knocks = &knocks{recorder: deps.Recorder, metrics: m, log: cfg.Log, now: cfg.Now}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", s.health)
+	mux.HandleFunc("GET /readyz", s.ready)
+	mux.Handle("POST /v1/query", s.call("query", s.query))
+	mux.Handle("GET /v1/tables", s.call("tables", s.tables))
+	mux.Handle("GET /v1/tables/{name}", s.call("table", s.table))
+	mux.Handle("GET /v1/me", s.call("me", s.me))
+	s.handler = s.outer(mux)
+	return s, nil
+}
+
+// Handler is the server without its listener, for requests whose connection was verified.
+func (s *Server) Handler() http.Handler { return s.handler }

@@ -1,0 +1,278 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cardlake/cardlake/queries"
+	"github.com/cardlake/cardlake/queries/render"
+)
+
+// format is a form that an answer can have.
+type format struct {
+	name, contentType string
+	write             render.Format
+}
+
+// formats are in the order in which they are preferred.
+var formats = []format{
+	{"json", "application/json", render.JSON},
+	{"csv", "text/csv", render.CSV},
+	{"arrow", "application/vnd.apache.arrow.stream", render.Arrow},
+	{"parquet", "application/vnd.apache.parquet", render.Parquet},
+}
+
+// queryBody is what POST /v1/query takes.
+type queryBody struct {
+	SQL    string `json:"sql"`
+	Format string `json:"format"` // stands above Accept
+}
+
+func (s *Server) query(c *call) error {
+	var body queryBody
+	if err := c.read(&body, s.cfg.MaxBody); err != nil {
+		return err
+	}
+	f, err := formatOf(body.Format, c.r.Header.Values("Accept"))
+	if err != nil {
+		return err
+	}
+	end, err := s.limits.begin(c.caller.Principal, s.cfg.Now())
+	if err != nil {
+		return err
+	}
+	defer end()
+	s.metrics.running.Inc()
+	defer s.metrics.running.Dec()
+	// What the client's going away must end is what the engine does for it.
+	ctx := c.r.Context()
+	result, err := s.deps.Gateway.Query(ctx, c.caller, body.SQL)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = result.Close() }() // for a panic: it was closed otherwise
+	out := newStream(c.w, s.cfg.WriteTimeout)
+	err = s.answer(ctx, c, out, f, result)
+	s.metrics.rows.Add(float64(result.Count()))
+	if err == nil {
+		return nil
+	}
+	if !out.started {
+		return err
+	}
+	if ctx.Err() == nil && toProblem(err).kind == kindInternal {
+		s.cfg.Log.ErrorContext(ctx, "an answer broke off", "request", c.caller.Request, "error", err)
+	}
+	s.metrics.refused("broken_off")
+	panic(http.ErrAbortHandler) // the stream breaks off, and the client sees it
+}
+
+// answer writes the result and closes it. An error after out was started means that the answer
+// is not whole, and does not say so by itself.
+func (s *Server) answer(ctx context.Context, c *call, out *stream, f format, result *queries.Result) error {
+	h := c.w.Header()
+	h.Set("Content-Type", f.contentType)
+	h.Set("Vary", "Accept")
+	about := stateOf(result)
+	about.headers(h)
+	if f.name == "json" {
+		return answerJSON(ctx, c, out, about, result)
+	}
+	h.Set("Content-Disposition", `attachment; filename="answer.`+f.name+`"`)
+	out.trailer = trailerRows
+	if err := errors.Join(f.write(ctx, out, result), result.Close()); err != nil {
+		return err
+	}
+	return out.end(strconv.FormatInt(result.Count(), 10))
+}
+
+// answerJSON writes an object that ends in how the rows ended.
+func answerJSON(ctx context.Context, c *call, out *stream, about state, result *queries.Result) error {
+	type column struct {
+		Name string `json:"name"`
+		Type string `json:"type"`
+	}
+	head := struct {
+		Request string `json:"request"`
+		state
+		Columns []column `json:"columns"`
+	}{c.caller.Request, about, []column{}}
+	for _, col := range result.Columns() {
+		head.Columns = append(head.Columns, column{col.Name, col.Type.String()})
+	}
+	text, err := json.Marshal(head)
+	if err != nil {
+		return errors.Join(err, result.Close())
+	}
+	if _, err := out.Write(append(text[:len(text)-1], `,"rows":`...)); err != nil {
+		return errors.Join(err, result.Close())
+	}
+	rows := &whole{Result: result}
+	if err := render.JSON(ctx, out, rows); err != nil {
+		return errors.Join(err, result.Close()) // the array may be open
+	}
+	failed := rows.err
+	if err := result.Close(); failed == nil {
+		failed = err
+	}
+	if failed != nil && !out.started {
+		return failed
+	}
+	var end struct {
+		Rows  *int64   `json:"rows,omitempty"`
+		Error *problem `json:"error,omitempty"`
+	}
+	if n := result.Count(); failed == nil {
+		end.Rows = &n
+	} else {
+		end.Error = toProblem(failed)
+		end.Error.Request = c.caller.Request
+	}
+	text, err = json.Marshal(end)
+	if err != nil {
+		return err
+	}
+	if _, err := out.Write(append(append([]byte(`,"end":`), text...), "}\n"...)); err != nil {
+		return err
+	}
+	return out.end("")
+}
+
+// whole are rows that seem to end where they fail, so that what is around them stays JSON.
+type whole struct {
+	*queries.Result
+	err error
+}
+
+// Next implements queries.Rows.
+func (w *whole) Next(row []any) error {
+	err := w.Result.Next(row)
+	if err == nil || errors.Is(err, io.EOF) {
+		return err
+	}
+	w.err = err
+	return io.EOF
+}
+
+// state is what is told of the state in which the tables were read.
+type state struct {
+	AsOf *time.Time `json:"as_of,omitempty"`
+	// Partial says that not all of what is not committed yet could be had.
+	Partial bool `json:"partial,omitempty"`
+	// Destroyed counts the rows that are not in the answer because their keys were destroyed.
+	Destroyed int64 `json:"destroyed_rows,omitempty"`
+}
+
+func stateOf(r *queries.Result) state {
+	var s state
+	if at, ok := r.AsOf(); ok {
+		at = at.UTC().Truncate(time.Millisecond)
+		s.AsOf = &at
+	}
+	for _, one := range r.Snapshots() {
+		s.Partial = s.Partial || one.IsPartial || len(one.Lacking) > 0 || one.TailError != nil || one.Unanswered != nil
+		for _, n := range one.Destroyed {
+			s.Destroyed += n
+		}
+	}
+	return s
+}
+
+func (s state) headers(h http.Header) {
+	if s.AsOf != nil {
+		h.Set("Cardlake-As-Of", s.AsOf.Format(time.RFC3339Nano))
+	}
+	if s.Partial {
+		h.Set("Cardlake-Partial", "yes")
+	}
+	if s.Destroyed > 0 {
+		h.Set("Cardlake-Destroyed-Rows", strconv.FormatInt(s.Destroyed, 10))
+	}
+}
+
+// read decodes a JSON body of at most max bytes.
+func (c *call) read(into any, most int64) error {
+	if kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		// What a page of another origin can send without asking has other types.
+		return problemOf(kindType, "the body is application/json")
+	}
+	body := http.MaxBytesReader(c.w, c.r.Body, most)
+	d := json.NewDecoder(body)
+	d.DisallowUnknownFields()
+	err := d.Decode(into)
+	if err == nil {
+		if _, err = d.Token(); errors.Is(err, io.EOF) {
+			return nil
+		}
+	}
+	if errors.As(err, new(*http.MaxBytesError)) {
+		return problemOf(kindTooLarge, "the body has more than %d bytes", most)
+	}
+	// The decoder's error may quote the body.
+	return problemOf(kindRequest, `the body is not an object {"sql": "…"}`)
+}
+
+// formatOf finds the format of an answer by its name, or by what the client accepts (RFC 9110
+// section 12.5.1).
+func formatOf(name string, accept []string) (format, error) {
+	if name != "" {
+		for _, f := range formats {
+			if f.name == name {
+				return f, nil
+			}
+		}
+		return format{}, problemOf(kindAccept, "the formats are json, csv, arrow and parquet")
+	}
+	ranges := strings.Join(accept, ",")
+	if strings.TrimSpace(ranges) == "" {
+		return formats[0], nil
+	}
+	var best format
+	bestQ := 0.0
+	for _, f := range formats {
+		if q := quality(f.contentType, ranges); q > bestQ {
+			best, bestQ = f, q
+		}
+	}
+	if bestQ == 0 {
+		return format{}, problemOf(kindAccept, "an answer is application/json, text/csv, application/vnd.apache.arrow.stream or application/vnd.apache.parquet")
+	}
+	return best, nil
+}
+
+// quality is what the most specific of the ranges gives a type.
+func quality(contentType, ranges string) float64 {
+	kind, _, _ := strings.Cut(contentType, "/")
+	q, specific := 0.0, 0
+	for one := range strings.SplitSeq(ranges, ",") {
+		media, parameters, err := mime.ParseMediaType(one)
+		if err != nil {
+			continue
+		}
+		s := 0
+		switch media {
+		case contentType:
+			s = 3
+		case kind + "/*":
+			s = 2
+		case "*/*":
+			s = 1
+		}
+		if s > specific {
+			specific, q = s, 1
+			if text, ok := parameters["q"]; ok {
+				if q, err = strconv.ParseFloat(text, 64); err != nil || !(q >= 0 && q <= 1) {
+					q = 0
+				}
+			}
+		}
+	}
+	return q
+}
