@@ -1,7 +1,7 @@
 GO ?= go
 DIR ?= cardlake-data
 
-.PHONY: demo build test test-race test-kill test-real kms-real kill-real kill-kinesis commits soak freshness consistency scan-eval lint bench bench-short clean
+.PHONY: demo build test test-race test-kill test-real kms-real kill-real kill-kinesis commits maintain-chaos doors-mutants soak freshness consistency scan-eval lint bench bench-short clean
 
 demo: build ## the main job, on embedded defaults; ends by itself
 	./bin/cardlake-demo -dir $(DIR)
@@ -37,6 +37,12 @@ kill-kinesis: ## 200 SIGKILLs over two workers on Kinesis, with splits and merge
 
 commits: ## 10,000 commits: the cost of the last ones over that of the first
 	CARDLAKE_COMMITS=10000 $(GO) test -run xxx -bench 'BenchmarkAppend$$' -benchtime 1x -timeout 10m ./catalog/iceberg
+
+maintain-chaos: ## ten minutes of maintenance beside a worker, all of it killed at random
+	CARDLAKE_MAINTAIN_MINUTES=10 $(GO) test -count=1 -v -timeout 30m ./internal/maintaintest
+
+doors-mutants: ## take out each check of the doors in turn: the matrix must notice
+	CARDLAKE_MUTANTS=1 $(GO) test -count=1 -v -timeout 60m -run TestMutants ./internal/doors
 
 soak: ## the record day, 13.5 million transactions, from a broker to committed tables
 	$(GO) run ./internal/soak

@@ -12,9 +12,19 @@ import (
 	"github.com/cardlake/cardlake"
 )
 
-// check walks a parse tree and returns the tables it reads, by name. Whatever the grammar
-// does not list is refused: a node, a field of a node, a table, a function, a type.
-func check(tree []byte, tables []*cardlake.Table) ([]*cardlake.Table, error) {
+// found is what a statement that passed the check reads.
+type found struct {
+	tables []*cardlake.Table // by name
+	// columns are the names that it uses, in lower case; some may be of no column. all says
+	// that it may use every column of its tables.
+	columns map[string]bool
+	all     bool
+}
+
+// check walks a parse tree and returns what it reads. Whatever the grammar does not list is
+// refused: a node, a field of a node, a table, a function, a type. A refusal names none but
+// the tables that near returns.
+func check(tree []byte, tables []*cardlake.Table, near func() []*cardlake.Table) (*found, error) {
 	var parsed struct {
 		Error    bool   `json:"error"`
 		Type     string `json:"error_type"`
@@ -36,13 +46,16 @@ func check(tree []byte, tables []*cardlake.Table) ([]*cardlake.Table, error) {
 	case len(parsed.Statements) != 1:
 		return nil, &Error{Message: fmt.Sprintf("exactly one statement is allowed, not %d", len(parsed.Statements)), Offset: -1}
 	}
-	w := &walker{tables: tables, read: map[*cardlake.Table]bool{}}
+	w := &walker{tables: tables, near: near, read: map[*cardlake.Table]bool{}, columns: map[string]bool{}, rows: map[string]bool{}}
 	if err := statement(w, nil, parsed.Statements[0]); err != nil {
 		return nil, err
 	}
-	return slices.SortedFunc(maps.Keys(w.read), func(a, b *cardlake.Table) int {
+	for name := range w.rows {
+		w.all = w.all || w.columns[name] // a table's name as a value is all of its row
+	}
+	return &found{columns: w.columns, all: w.all, tables: slices.SortedFunc(maps.Keys(w.read), func(a, b *cardlake.Table) int {
 		return strings.Compare(a.FullName(), b.FullName())
-	}), nil
+	})}, nil
 }
 
 func parsePosition(s string) int {
@@ -56,7 +69,26 @@ func parsePosition(s string) int {
 // walker carries what one check needs and finds.
 type walker struct {
 	tables []*cardlake.Table
+	near   func() []*cardlake.Table // those that a refusal may name
 	read   map[*cardlake.Table]bool
+
+	columns, rows map[string]bool // names of columns; names and aliases of tables
+	all           bool
+
+	expressions, stars, refs int
+	length, growth           int // see sizes.go
+}
+
+// name notes what a name in the statement may be a column's.
+func (w *walker) name(v any) {
+	switch v := v.(type) {
+	case string:
+		w.columns[strings.ToLower(v)] = true
+	case []any:
+		for _, e := range v {
+			w.name(e)
+		}
+	}
 }
 
 // scope is a chain of the common table expressions that a place in the statement can name.
@@ -253,10 +285,21 @@ func tableRef(w *walker, s *scope, v any) error {
 	case !ok:
 		return refuse(n, "%s in FROM is not allowed", kind)
 	}
-	if kind == "BASE_TABLE" {
+	w.rows[strings.ToLower(text(n["alias"]))] = true
+	switch kind {
+	case "BASE_TABLE":
 		if err := w.table(s, n); err != nil {
 			return err
 		}
+		w.rows[strings.ToLower(text(n["table_name"]))] = true
+	case "JOIN":
+		w.name(n["using_columns"])
+		w.all = w.all || text(n["ref_type"]) == "NATURAL"
+	case "PIVOT":
+		w.all = true
+	}
+	if renamed, _ := n["column_name_alias"].([]any); len(renamed) > 0 {
+		w.all = true
 	}
 	return fields(w, s, n, "an element of FROM", sh)
 }
@@ -282,13 +325,18 @@ func (w *walker) table(s *scope, n node) error {
 	} else {
 		full = catalog + "." + full
 	}
-	e := refuse(n, "there is no table %q", full)
-	if near := NearestTable(full, w.tables); near != "" {
+	return noTable(full, w.near(), at(n))
+}
+
+// noTable says that there is no table of the name, and which of the tables may be meant.
+func noTable(name string, tables []*cardlake.Table, offset int) *Error {
+	e := &Error{Message: fmt.Sprintf("there is no table %q", name), Offset: offset}
+	if near := NearestTable(name, tables); near != "" {
 		e.Hint = "did you mean " + near + "?"
-	} else {
-		var names []string
-		for _, t := range w.tables {
-			names = append(names, t.FullName())
+	} else if len(tables) > 0 {
+		names := make([]string, len(tables))
+		for i, t := range tables {
+			names[i] = t.FullName()
 		}
 		e.Hint = "tables: " + strings.Join(names, ", ")
 	}
@@ -306,6 +354,9 @@ func expression(w *walker, s *scope, v any) error {
 	}
 	class, kind := text(n["class"]), text(n["type"])
 	sh, ok := expressions[class]
+	if err := w.count(n, class); err != nil {
+		return err
+	}
 	switch {
 	case class == "PARAMETER":
 		return refuse(n, "a parameter ($1, ?, $name) is not allowed")
@@ -314,10 +365,15 @@ func expression(w *walker, s *scope, v any) error {
 	case class == "OPERATOR" && !operators[kind]:
 		return refuse(n, "the operator %s is not allowed", kind)
 	case class == "FUNCTION" || class == "WINDOW":
-		if err := scalar(n); err != nil {
+		if err := scalar(w, n); err != nil {
 			return err
 		}
+	case class == "LAMBDA":
+		return w.lambda(s, n, sh)
+	case class == "STAR" || class == "POSITIONAL_REFERENCE":
+		w.all = true
 	case class == "COLUMN_REF":
+		w.name(n["column_names"])
 		if parts, _ := n["column_names"].([]any); len(parts) == 1 && sessionNames[strings.ToLower(text(parts[0]))] {
 			return refuse(n, "%s is not allowed", text(parts[0]))
 		}
@@ -326,13 +382,16 @@ func expression(w *walker, s *scope, v any) error {
 }
 
 // scalar checks the name of a function outside FROM.
-func scalar(n node) error {
+func scalar(w *walker, n node) error {
 	name := strings.ToLower(text(n["function_name"]))
 	if schema := text(n["schema"]); text(n["catalog"]) != "" || schema != "" && schema != "main" {
 		return refuse(n, "function %s must be named without a schema", name)
 	}
 	if i, ok := sized[name]; ok {
-		return lengthArgument(n, name, i)
+		return w.lengthArgument(n, name, i)
+	}
+	if i, ok := replacing[name]; ok {
+		return w.replacement(n, name, i)
 	}
 	if functions[name] {
 		return nil
@@ -344,20 +403,6 @@ func scalar(n node) error {
 		e.Hint = "did you mean " + near + "?"
 	}
 	return e
-}
-
-// lengthArgument requires that argument i, the length of what the function makes, is a small
-// literal: the engine's memory limit does not count a single long value.
-func lengthArgument(n node, name string, i int) error {
-	if args, _ := n["children"].([]any); i < len(args) {
-		arg, _ := args[i].(node)
-		value, _ := arg["value"].(node)
-		number, _ := value["value"].(json.Number)
-		if length, err := strconv.Atoi(number.String()); text(arg["class"]) == "CONSTANT" && err == nil && length <= maxLength {
-			return nil
-		}
-	}
-	return refuse(n, "the length in %s must be a literal of at most %d", name, maxLength)
 }
 
 // tableFunction is the rule of a function in FROM.

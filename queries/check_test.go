@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog/grants"
 )
 
 // tree is a parse tree as DuckDB writes it, with a place for one more field in the query, in
@@ -20,12 +21,14 @@ func tree(inQuery, inFrom, inExpression string) string {
 		`"where_clause":null,"group_expressions":[],"group_sets":[],"aggregate_handling":"STANDARD_HANDLING","having":null,"sample":null,"qualify":null},"named_param_map":[]}]}`
 }
 
+func all() []*cardlake.Table { return cardlake.Tables }
+
 func TestCheckAcceptsTheTreeItKnows(t *testing.T) {
-	got, err := check([]byte(tree("", "", "")), cardlake.Tables)
+	got, err := check([]byte(tree("", "", "")), cardlake.Tables, all)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]*cardlake.Table{cardlake.Transactions}, got); diff != "" {
+	if diff := cmp.Diff([]*cardlake.Table{cardlake.Transactions}, got.tables); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -62,12 +65,12 @@ func TestCheckDeniesByDefault(t *testing.T) {
 				t.Fatal("the tree was not changed")
 			}
 			var fault *Error
-			if _, err := check([]byte(changed), cardlake.Tables); !errors.As(err, &fault) {
+			if _, err := check([]byte(changed), cardlake.Tables, all); !errors.As(err, &fault) {
 				t.Errorf("got %v, want a refusal", err)
 			}
 		})
 	}
-	if _, err := check([]byte("garbage"), cardlake.Tables); err == nil {
+	if _, err := check([]byte("garbage"), cardlake.Tables, all); err == nil {
 		t.Error("garbage was accepted")
 	}
 }
@@ -78,9 +81,9 @@ func FuzzCheckTree(f *testing.F) {
 	f.Add([]byte(`{"statements":[{"node":{"type":"RECURSIVE_CTE_NODE","cte_map":{"map":[{"key":"a","value":null}]},"right":null}}]}`))
 	f.Add([]byte(`{"statements":[{"node":{"type":"SELECT_NODE","cte_map":{"map":[]},"select_list":[{"class":"CAST","cast_type":{"id":"LIST","type_info":{"child_type":{"id":"UNBOUND"}}}},{"class":"WINDOW","function_name":"lpad","children":[{},{}]}]}}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		tables, err := check(text, cardlake.Tables)
-		if err == nil && len(tables) > len(cardlake.Tables) {
-			t.Errorf("%d tables", len(tables))
+		f, err := check(text, cardlake.Tables, all)
+		if err == nil && len(f.tables) > len(cardlake.Tables) {
+			t.Errorf("%d tables", len(f.tables))
 		}
 	})
 }
@@ -107,11 +110,19 @@ func TestExcerpt(t *testing.T) {
 }
 
 func TestNearest(t *testing.T) {
+	columns := make([]grants.Access, len(cardlake.Transactions.Columns))
+	for i, c := range cardlake.Transactions.Columns {
+		columns[i] = grants.Clear
+		if c.Name == "processing_code" {
+			columns[i] = grants.Dropped
+		}
+	}
+	reads := []Read{{cardlake.Transactions, &grants.Decision{Table: cardlake.Transactions, Scopes: []grants.Scope{{Others: true, Columns: columns}}}}}
 	for name, want := range map[string]string{
 		"tenat": "tenant", "TENANT": "tenant", "amuont": "amount", "merchent_name": "merchant_name",
-		"zzzz": "", "x": "", "": "", "event_tiem": "event_time",
+		"zzzz": "", "x": "", "": "", "event_tiem": "event_time", "entry_mod": "entry_mode", "processing_cod": "",
 	} {
-		if got := NearestColumn(name, cardlake.Tables); got != want {
+		if got := NearestColumn(name, reads); got != want {
 			t.Errorf("the column nearest to %q is %q, want %q", name, got, want)
 		}
 	}
@@ -124,14 +135,6 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
-
-// snapshots are rows that were read in some snapshots.
-type snapshots struct {
-	Rows
-	list []Snapshot
-}
-
-func (s snapshots) Snapshots() []Snapshot { return s.list }
 
 func TestAsOf(t *testing.T) {
 	early, late := time.Unix(1, 0), time.Unix(2, 0)
@@ -146,7 +149,7 @@ func TestAsOf(t *testing.T) {
 		{"nothing committed", []Snapshot{{ID: 1, CommittedAt: late}, {}}, late, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := &Result{rows: snapshots{list: tc.list}}
+			r := &Result{snapshots: tc.list}
 			if got, ok := r.AsOf(); !got.Equal(tc.want) || ok != tc.ok {
 				t.Errorf("as of %v, %v; want %v, %v", got, ok, tc.want, tc.ok)
 			}

@@ -11,8 +11,15 @@ var (
 	// ErrTooManyRows says that the answer has more rows than Config.MaxRows. The rows
 	// before were delivered.
 	ErrTooManyRows = errors.New("the answer has too many rows")
-	// ErrTimeout says that the statement ran longer than Config.Timeout.
+	// ErrTimeout says that the statement ran longer than Config.Timeout, or than the caller's
+	// grant allows.
 	ErrTimeout = errors.New("the statement ran too long")
+	// ErrNotPermitted says that the caller may not have what was asked for, or not any more.
+	// Why is in the audit record: the caller is told nothing else.
+	ErrNotPermitted = errors.New("not permitted")
+	// ErrUnrecorded says that the question could not be put on record, and so is not answered,
+	// or no further.
+	ErrUnrecorded = errors.New("nothing is answered that is not recorded, and the audit log cannot be written")
 )
 
 // Error is a fault of a statement, told to its author: it does not parse, is not allowed,

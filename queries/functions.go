@@ -5,15 +5,11 @@ import "strings"
 // tableFunctions may stand in FROM. None of them reads anything but its arguments.
 var tableFunctions = set("generate_series", "range", "unnest")
 
-// maxLength bounds the length argument of the functions in sized.
-const maxLength = 10_000
-
-// sized are functions that make a value of a given length, and which argument says so.
-var sized = map[string]int{"lpad": 1, "rpad": 1}
-
 // functions may stand anywhere but in FROM. Left out on purpose: what reads files, settings,
-// variables, the session or the catalog; what runs SQL or sleeps; and what makes a huge value
-// out of a small one (repeat, range, printf, format, list_resize).
+// variables, the session or the catalog; what runs SQL or sleeps; what makes a huge value out of
+// a small one (repeat, range, printf, format, list_resize), but for what sizes.go bounds; and
+// what takes the square of a text's length, in which the engine can't be interrupted
+// (levenshtein and its like).
 var functions = set(strings.Fields(`
 	+ - * / // % ** ^ || & | << >> ~ ! @ && @> <@ <-> ->
 	~~ !~~ ~~* !~~* ~~~ ^@ like_escape not_like_escape ilike_escape not_ilike_escape
@@ -37,12 +33,11 @@ var functions = set(strings.Fields(`
 
 	length len char_length character_length strlen octet_length bit_length length_grapheme lower upper lcase
 	ucase trim ltrim rtrim substr substring substring_grapheme left right left_grapheme right_grapheme
-	concat concat_ws contains prefix suffix starts_with ends_with position instr strpos replace reverse
+	concat concat_ws contains prefix suffix starts_with ends_with position instr strpos reverse
 	translate overlay split split_part str_split string_split string_to_array str_split_regex
 	string_split_regex regexp_split_to_array regexp_matches regexp_full_match regexp_extract
-	regexp_extract_all regexp_replace regexp_escape ascii chr unicode ord strip_accents nfc_normalize
-	levenshtein editdist3 damerau_levenshtein hamming mismatches jaccard jaro_similarity
-	jaro_winkler_similarity md5 sha1 sha256 hash hex to_hex unhex from_hex base64 to_base64 from_base64
+	regexp_extract_all regexp_escape ascii chr unicode ord strip_accents nfc_normalize
+	hamming mismatches jaccard md5 sha1 sha256 hash hex to_hex unhex from_hex base64 to_base64 from_base64
 	bin to_base encode decode format_bytes
 
 	now today current_date current_timestamp get_current_timestamp transaction_timestamp current_localtimestamp

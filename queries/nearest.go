@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog/grants"
 )
 
 // Nearest returns the candidate that is the fewest edits away from name, ignoring case, or
@@ -45,12 +46,15 @@ func distance(a, b string) int {
 	return above[len(b)]
 }
 
-// NearestColumn returns the column of the tables whose name is nearest to name, or "".
-func NearestColumn(name string, tables []*cardlake.Table) string {
+// NearestColumn returns the column whose name is nearest to name, or "", among those that are
+// there for whoever has the decisions.
+func NearestColumn(name string, reads []Read) string {
 	var names []string
-	for _, t := range tables {
-		for _, c := range t.Columns {
-			names = append(names, c.Name)
+	for _, r := range reads {
+		for i, a := range r.Decision.Access() {
+			if a != grants.Dropped {
+				names = append(names, r.Table.Columns[i].Name)
+			}
 		}
 	}
 	return Nearest(name, names)

@@ -1,11 +1,21 @@
 // Package queries answers SQL over the lake's tables. A [Gateway] checks every statement
-// on the engine's own parse tree against an allow-list before any engine sees it; an
-// [Engine] runs it and streams the rows. queries/embedded is the engine that needs no
-// server.
+// on the engine's own parse tree against an allow-list before any engine sees it, asks
+// [Permits] what the caller may read of each table it names, and puts the question on record
+// before an [Engine] runs it and streams the rows. queries/embedded is the engine that needs
+// no server.
 //
 // The check denies by default: one SELECT statement, over known tables, with known
 // functions and nothing else. It is the outer of two walls; an engine is expected to be
 // unable to reach files, settings or the network on its own account too.
+//
+// What is permitted is enforced by construction: a decision ([Read]) goes to the engine with
+// the statement, and the engine makes of each table a view that has the permitted columns, as
+// they are permitted, of files of permitted tenants. No file of anybody else is opened. What
+// is told of a table beside its rows is cut to the decision in one place, [Snapshot.within].
+//
+// Nothing is answered that is not on record: without the record of the question nothing runs,
+// and while rows are delivered the record goes on, and so do grants that are withdrawn. Both
+// are looked at every half second at least.
 //
 // Nothing of zone A is linked here: no key of a card number, no type that can hold one.
 package queries
@@ -17,13 +27,23 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog/grants"
 )
 
 // Statement is a statement that passed the check.
 type Statement struct {
 	SQL string
-	// Tables are those the statement reads, each once, in order of name.
-	Tables []*cardlake.Table
+	// Reads are the tables that the statement reads, each once, in order of name.
+	Reads []Read
+	// Limits are the tightest of the decisions' bounds. Zero fields mean the engine's own.
+	Limits grants.Limits
+}
+
+// Read is a table that is read, and what of it.
+type Read struct {
+	Table *cardlake.Table
+	// Decision permits something; it is never the engine's to widen.
+	Decision *grants.Decision
 }
 
 // Parser turns SQL into the parse tree that the check walks: the JSON of DuckDB's
@@ -36,13 +56,16 @@ type Parser interface {
 // when Query returns: the rows must not depend on it.
 type Engine interface {
 	Query(ctx context.Context, s Statement) (Rows, error)
+	// State returns the state in which the table would be read now, without its tail and
+	// without reading it.
+	State(ctx context.Context, r Read) (Snapshot, error)
 }
 
 // Rows are an engine's answer. Close frees what it holds, also after an error.
 type Rows interface {
 	// Columns describe the rows; the caller does not change them.
 	Columns() []Column
-	// Snapshots are the states that were read, in the order of Statement.Tables.
+	// Snapshots are the states that were read, in the order of Statement.Reads.
 	Snapshots() []Snapshot
 	// Next fills row, which has one element per column, or returns io.EOF. See [Column]
 	// for the elements.
@@ -71,21 +94,25 @@ type Column struct {
 // Entry is one element of a map value.
 type Entry struct{ Key, Value any }
 
-// Snapshot is the state in which a table was read.
+// Snapshot is the state in which a table was read. Counts are of what the decision permits.
+// ID and CommittedAt are the whole table's: they tell that somebody's rows were committed, not
+// whose or how many.
 type Snapshot struct {
 	Table *cardlake.Table
 	// ID is 0 for a table that nothing was committed to yet.
 	ID          int64
 	CommittedAt time.Time
-	// Files and Bytes are those that the statement had to read, in Parquet's size.
-	Files, Bytes int64
+	// Files and Bytes are those that the statement had to read, in Parquet's size, and Rows
+	// the rows in them.
+	Files, Bytes, Rows int64
 
 	// Destroyed counts the rows that were not read, by tenant, because the tenant's key was
 	// destroyed.
 	Destroyed map[cardlake.Tenant]int64
 
 	// Positions say what was read of the streams: every event before them, and none after.
-	// They are the snapshot's, or beyond them as far as the tail goes.
+	// They are the snapshot's, or beyond them as far as the tail goes. Like Lacking they are of
+	// all tenants' events: whoever is not given the whole table is told neither.
 	Positions cardlake.Positions
 	// TailRows is how many rows were read beyond the snapshot. ReadAt is when they were asked
 	// for; zero for a table that has no tail.
@@ -100,6 +127,26 @@ type Snapshot struct {
 	// Unanswered says why workers did not answer although others did. Partitions that have no
 	// commit yet and only those workers knew are missing, and nobody can name them.
 	Unanswered error
+	// IsPartial says, to a caller who is told none of the three, that any of them is so.
+	IsPartial bool
+}
+
+// within returns what of the snapshot may be told to whoever has the decision.
+func (s Snapshot) within(d *grants.Decision) Snapshot {
+	if len(s.Destroyed) > 0 {
+		destroyed := map[cardlake.Tenant]int64{}
+		for tenant, rows := range s.Destroyed {
+			if d.Scope(tenant) != nil {
+				destroyed[tenant] = rows
+			}
+		}
+		s.Destroyed = destroyed
+	}
+	if !d.IsWhole() {
+		s.IsPartial = s.IsPartial || len(s.Lacking) > 0 || s.TailError != nil || s.Unanswered != nil
+		s.Positions, s.Lacking, s.TailError, s.Unanswered = nil, nil, nil, nil
+	}
+	return s
 }
 
 // AsOf is an instant by which the lake had at least what was read: when the workers were
@@ -107,7 +154,7 @@ type Snapshot struct {
 // the lake's state, not the stream's: a worker that lags behind the stream has not taken yet
 // what happened before that instant, and its lag is for its own metrics to tell.
 func (s Snapshot) AsOf() time.Time {
-	if s.ReadAt.IsZero() || len(s.Lacking) > 0 || s.TailError != nil || s.Unanswered != nil {
+	if s.ReadAt.IsZero() || s.IsPartial || len(s.Lacking) > 0 || s.TailError != nil || s.Unanswered != nil {
 		return s.CommittedAt
 	}
 	return s.ReadAt

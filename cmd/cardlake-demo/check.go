@@ -109,7 +109,7 @@ func (e *expectation) differs(code string, approved bool, amount decimal128.Num,
 
 // checkLake reads every row of the lake through the query gateway and compares it with what
 // the networks sent. since is the start of the run, microseconds since the epoch.
-func checkLake(ctx context.Context, g *queries.Gateway, expected func(yield func(sim.Event) bool), snapshots []catalog.Snapshot, since int64) (*outcome, error) {
+func checkLake(ctx context.Context, lake queries.Session, expected func(yield func(sim.Event) bool), snapshots []catalog.Snapshot, since int64) (*outcome, error) {
 	tallies := map[cardlake.Tenant]*tally{}
 	of := func(t cardlake.Tenant) *tally {
 		if tallies[t] == nil {
@@ -125,7 +125,7 @@ func checkLake(ctx context.Context, g *queries.Gateway, expected func(yield func
 	}
 	out := &outcome{}
 	commits := commitTimes(snapshots)
-	rows, err := g.Query(ctx, `SELECT event_id, tenant, approved, response_code, stream, stream_partition, stream_offset, event_time, amount, currency FROM cards.transactions`)
+	rows, err := lake.Query(ctx, `SELECT event_id, tenant, approved, response_code, stream, stream_partition, stream_offset, event_time, amount, currency FROM cards.transactions`)
 	if err != nil {
 		return nil, err
 	}
@@ -186,12 +186,12 @@ func checkLake(ctx context.Context, g *queries.Gateway, expected func(yield func
 	}
 	sort.Slice(out.tenants, func(i, j int) bool { return out.tenants[i].Tenant < out.tenants[j].Tenant })
 	slices.Sort(out.freshness)
-	out.rejected, err = count(ctx, g, `SELECT count(*) FROM cards.transactions_rejected`)
+	out.rejected, err = count(ctx, lake, `SELECT count(*) FROM cards.transactions_rejected`)
 	return out, err
 }
 
-func count(ctx context.Context, g *queries.Gateway, sql string) (int64, error) {
-	rows, err := g.Query(ctx, sql)
+func count(ctx context.Context, lake queries.Session, sql string) (int64, error) {
+	rows, err := lake.Query(ctx, sql)
 	if err != nil {
 		return 0, err
 	}

@@ -29,7 +29,6 @@ import (
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/keys/local"
 	"github.com/cardlake/cardlake/queries"
-	"github.com/cardlake/cardlake/queries/embedded"
 	"github.com/cardlake/cardlake/sim"
 	"github.com/cardlake/cardlake/writers/objects"
 )
@@ -347,7 +346,7 @@ func (w *watched) String() string {
 }
 
 // withLake opens the lake as cardlake query does: with the lake's keyring, beside the writer.
-func withLake(dir home.Dir, use func(ctx context.Context, lake *iceberg.Catalog, g *queries.Gateway) error) error {
+func withLake(dir home.Dir, use func(ctx context.Context, lake *iceberg.Catalog, rows queries.Session) error) error {
 	ctx := context.Background()
 	ring, err := local.OpenFile(dir.LakeKeyring(), dir.LakeSecret())
 	if err != nil {
@@ -359,14 +358,16 @@ func withLake(dir home.Dir, use func(ctx context.Context, lake *iceberg.Catalog,
 		return err
 	}
 	defer lake.Close()
-	parser := embedded.NewParser()
-	defer parser.Close()
-	return use(ctx, lake, queries.New(parser, embedded.New(embedded.Tables(lake.Table), store, embedded.Config{}), queries.Config{MaxRows: -1}))
+	r, err := openReader(ctx, dir, ring, lake, store)
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(ctx, lake, r.Session), r.Close())
 }
 
 func countRows(dir home.Dir) (n int64, err error) {
-	err = withLake(dir, func(ctx context.Context, _ *iceberg.Catalog, g *queries.Gateway) error {
-		n, err = count(ctx, g, "SELECT count(*) FROM "+cardlake.Transactions.FullName())
+	err = withLake(dir, func(ctx context.Context, _ *iceberg.Catalog, rows queries.Session) error {
+		n, err = count(ctx, rows, "SELECT count(*) FROM "+cardlake.Transactions.FullName())
 		return err
 	})
 	return n, err
@@ -376,7 +377,7 @@ func countRows(dir home.Dir) (n int64, err error) {
 // searches the folder for card numbers.
 func checkFolder(t *testing.T, f *folder, traffic *sim.Run, want int64) {
 	t.Helper()
-	err := withLake(f.Dir, func(ctx context.Context, lake *iceberg.Catalog, g *queries.Gateway) error {
+	err := withLake(f.Dir, func(ctx context.Context, lake *iceberg.Catalog, rows queries.Session) error {
 		table, err := lake.Table(ctx, cardlake.Transactions)
 		if err != nil {
 			return err
@@ -385,7 +386,7 @@ func checkFolder(t *testing.T, f *folder, traffic *sim.Run, want int64) {
 		if err != nil {
 			return err
 		}
-		found, err := checkLake(ctx, g, traffic.Expected, snapshots, 0)
+		found, err := checkLake(ctx, rows, traffic.Expected, snapshots, 0)
 		if err != nil {
 			return err
 		}

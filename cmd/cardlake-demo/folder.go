@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cardlake/cardlake/catalog"
+	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/keys/local"
@@ -89,6 +90,11 @@ func (f *folder) open(ctx context.Context, o options) error {
 	}
 	if err := errors.Join(f.cardKeys.EnsureOwners(ctx, owners...), f.lakeKeys.EnsureOwners(ctx, owners...)); err != nil {
 		return err
+	}
+	if _, err := os.Stat(f.Grants()); errors.Is(err, fs.ErrNotExist) {
+		if err := grants.Init(f.Grants(), f.tenants); err != nil {
+			return err
+		}
 	}
 	return f.saveState()
 }

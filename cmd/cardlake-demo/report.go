@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/cardlake/cardlake/internal/home"
-	"github.com/cardlake/cardlake/queries"
-	"github.com/cardlake/cardlake/queries/embedded"
 	"github.com/cardlake/cardlake/queries/reconcile"
 	"github.com/cardlake/cardlake/queries/render"
 	"github.com/cardlake/cardlake/sim"
@@ -73,24 +71,19 @@ func (r *report) right() bool {
 	return r.PANFindings == 0 && r.Rejected == 0 && r.LakeRows > 0 && r.Incomplete == 0 && r.Complete > 0
 }
 
-// gateway opens the way every reader has: the lake's keyring, the catalog, checked SQL. The
-// caller closes the parser.
-func (h *host) gateway() (*queries.Gateway, *embedded.Parser) {
-	parser := embedded.NewParser()
-	engine := embedded.New(embedded.Tables(h.catalog.Table), h.store, embedded.Config{})
-	return queries.New(parser, engine, queries.Config{MaxRows: -1}), parser
-}
-
 // examine checks the lake against the networks' journal and searches the folder.
-func examine(ctx context.Context, f *folder, h *host, traffic *sim.Run, live *live, since time.Time) (*report, error) {
+func examine(ctx context.Context, f *folder, h *host, traffic *sim.Run, live *live, since time.Time) (_ *report, err error) {
 	live.show("checking the lake against what the card networks sent …")
 	snapshots, err := h.table.Snapshots(ctx)
 	if err != nil {
 		return nil, err
 	}
-	gateway, parser := h.gateway()
-	defer parser.Close()
-	found, err := checkLake(ctx, gateway, traffic.Expected, snapshots, since.UnixMicro())
+	lake, err := openReader(ctx, f.Dir, f.lakeKeys, h.catalog, h.store)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, lake.Close()) }()
+	found, err := checkLake(ctx, lake.Session, traffic.Expected, snapshots, since.UnixMicro())
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +105,7 @@ func examine(ctx context.Context, f *folder, h *host, traffic *sim.Run, live *li
 	if seconds := float64(found.last-found.first) / 1e6; seconds > 0 {
 		r.TPS = float64(found.runRows) / seconds
 	}
-	confirmed, err := reconcile.Run(ctx, gateway, reconcile.Config{Grace: time.Nanosecond})
+	confirmed, err := reconcile.Run(ctx, lake, reconcile.Config{Grace: time.Nanosecond})
 	if err != nil {
 		return nil, err
 	}
@@ -218,15 +211,18 @@ func (r *report) print(ctx context.Context, w io.Writer, h *host, f *folder) err
 		fmt.Fprintf(w, "wrong      %d rows of events that were never sent, %d that say something else than the networks know\n", r.Unexpected, r.Differ)
 		list(w, r.wrong)
 	}
-	gateway, parser := h.gateway()
-	defer parser.Close()
+	lake, err := openReader(ctx, f.Dir, f.lakeKeys, h.catalog, h.store)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lake.Close()) }()
 	table, err := render.ByName("table")
 	if err != nil {
 		return err
 	}
 	for _, sql := range examples {
 		fmt.Fprintf(w, "\n%s\n\n", sql)
-		rows, err := gateway.Query(ctx, sql)
+		rows, err := lake.Query(ctx, sql)
 		if err != nil {
 			return err
 		}

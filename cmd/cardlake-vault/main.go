@@ -34,6 +34,7 @@ const usage = `usage: cardlake-vault COMMAND [flags]
   detokenize  ask for card numbers, approve another's request, collect the answer
   rotate      make a tenant a new mint or reverse key and retire the old one, resumable
   keys        list, create, rotate or destroy keys
+  tenant      create, suspend, resume, off-board or list tenants
   version     print the version
 
 "cardlake-vault COMMAND -h" lists a command's flags. Results go to standard output,
@@ -55,7 +56,7 @@ type streams struct {
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	commands := map[string]func(context.Context, []string, streams) error{
-		"serve": serve, "tokenize": tokenizeCards, "detokenize": detokenizeCards, "rotate": rotate, "keys": manageKeys,
+		"serve": serve, "tokenize": tokenizeCards, "detokenize": detokenizeCards, "rotate": rotate, "keys": manageKeys, "tenant": manageTenants,
 	}
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)

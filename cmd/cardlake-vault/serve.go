@@ -34,6 +34,8 @@ func serve(ctx context.Context, args []string, std streams) (err error) {
 	fs.StringVar(&files.Key, "key", "", "its private key `file`, PEM (required)")
 	fs.StringVar(&files.CA, "client-ca", "", "`file` of the certificates that sign the clients', PEM, read for each connection (required)")
 	fs.StringVar(&policyFile, "policy", "", "JSON `file` that says who may pin, request and approve, read again when it changes (required)")
+	var people people
+	people.define(fs)
 	fs.StringVar(&health, "health", "", "`address` of /livez and /readyz, for probes without a certificate: in clear, and nothing but whether it is well")
 	var cfg detokenize.Config
 	fs.DurationVar(&cfg.ApproveWithin, "approve-within", time.Hour, "`time` within which a request must be approved")
@@ -51,6 +53,10 @@ func serve(ctx context.Context, args []string, std streams) (err error) {
 
 	log := slog.New(slog.NewTextHandler(std.err, nil))
 	cfg.Log = log
+	signIn, err := people.open(ctx, listen, log)
+	if err != nil {
+		return err
+	}
 	config, err := files.Server()
 	if err != nil {
 		return usagef("-cert, -key, -client-ca: %w", err)
@@ -84,7 +90,7 @@ func serve(ctx context.Context, args []string, std streams) (err error) {
 
 	server := detokenize.New(detokenize.Deps{
 		Vault: v, Reverse: keys.NewEnvelopes(cardKeys, keys.Reverse, keys.EnvelopeConfig{MaxAge: reverseAge}),
-		Tenants: tenants, Policy: policy, Audit: trail,
+		Tenants: tenants, Policy: policy, Audit: trail, People: signIn,
 	}, cfg)
 	if err := server.Restore(audit.Read(ctx, p.audit, detokenize.Spent(time.Now()))); err != nil {
 		return err

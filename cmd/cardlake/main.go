@@ -1,6 +1,7 @@
-// Command cardlake is the query side's binary: it answers SQL over the lake and describes
-// its tables. It belongs to zone B: it sees tokens and truncated numbers, never a card
-// number, and links nothing that could hold one.
+// Command cardlake is the query side's binary: it answers SQL over the lake within what the
+// caller is permitted, says who may do what, keeps the record of what was done, and maintains
+// the tables. It belongs to zone B: it sees tokens and truncated numbers, never a card number,
+// and links nothing that could hold one.
 package main
 
 import (
@@ -25,9 +26,13 @@ func main() {
 const usage = `usage: cardlake COMMAND [flags] [arguments]
 
   query SQL        answer a SELECT statement; SQL "-" reads it from standard input
-  tables           list the tables: rows, files, time of the newest snapshot
-  describe TABLE   list a table's columns; needs no lake
+  tables           list the tables that are permitted: rows, files, time of the newest snapshot
+  describe TABLE   list a table's columns, and how each is given
   reconcile        compare the rows with what the processors counted
+  serve            answer over HTTP
+  grants           who may do what, and why
+  audit            read and verify the record of who did what
+  maintain         keep the tables small and fast, and remove what may not be kept
   version          print the version
 
 "cardlake COMMAND -h" lists a command's flags. Results go to standard output, everything
@@ -55,6 +60,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case "reconcile":
 		interrupted = 2 // 1 is one of its answers
 		err = reconcileRows(ctx, args, stdout, stderr)
+	case "serve":
+		err = serveCommand(ctx, args, stdout, stderr)
+	case "grants":
+		err = grantsCommand(ctx, args, stdout, stderr)
+	case "audit":
+		err = auditCommand(ctx, args, stdout, stderr)
+	case "maintain":
+		err = maintainCommand(ctx, args, stdout, stderr)
 	case "version", "-version", "--version":
 		fmt.Fprintln(stdout, "cardlake", cardlake.Version)
 	case "help", "-h", "-help", "--help":

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/internal/lakeflags"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/embedded"
@@ -20,9 +21,12 @@ import (
 const maxStatement = 1 << 20
 
 func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
-	fs := flagSet("query", "SQL", `Answers one SELECT statement over the tables that "cardlake tables" lists. SQL "-" is read from standard input.`, stderr)
+	fs := flagSet("query", "SQL", `Answers one SELECT statement over the tables that "cardlake tables" lists, within what -as is permitted, and records it. SQL "-" is read from standard input.`, stderr)
 	var place lakeflags.Flags
 	place.Define(fs, lakeflags.Read)
+	var d door
+	d.define(fs)
+	d.defineRecord(fs)
 	var w workers
 	w.flags(fs)
 	formatName := fs.String("format", "table", "how rows are written: "+strings.Join(render.Names(), ", "))
@@ -41,7 +45,7 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	case *maxRows < 0 || *timeout <= 0 || *memory < 1 || *memory > 1<<20:
 		return misused(fs, "-max-rows must not be negative, -timeout must be positive, -memory from 1 to %d", 1<<20)
 	}
-	if err := errors.Join(place.Complete(), w.check()); err != nil {
+	if err := errors.Join(place.Complete(), d.complete(home.Dir(place.Dir)), w.check()); err != nil {
 		return misused(fs, "%v", err)
 	}
 	sql := fs.Arg(0)
@@ -62,6 +66,15 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
+	permits, err := d.permits()
+	if err != nil {
+		return err
+	}
+	record, err := d.record(ctx, &place)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, record.Close()) }()
 	parser := embedded.NewParser()
 	defer func() { err = errors.Join(err, parser.Close()) }()
 	cfg := embedded.Config{Memory: *memory << 20}
@@ -74,8 +87,8 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 		cfg.Tail = tails
 	}
 	engine := embedded.New(l.planner, l.Store, cfg)
-	gateway := queries.New(parser, engine, queries.Config{MaxRows: *maxRows, Timeout: *timeout, MaxSQL: maxStatement})
-	result, err := gateway.Query(ctx, sql)
+	gateway := queries.New(parser, engine, permits, record, queries.Config{MaxRows: *maxRows, Timeout: *timeout, MaxSQL: maxStatement})
+	result, err := gateway.Query(ctx, d.caller, sql)
 	if err != nil {
 		return located(err, sql)
 	}
@@ -129,6 +142,8 @@ func footer(w io.Writer, r *queries.Result, elapsed time.Duration) {
 			fmt.Fprintf(w, ", without what is not committed yet: %v", s.TailError)
 		case len(s.Lacking) > 0:
 			fmt.Fprintf(w, ", without what is not committed yet of %d partitions", len(s.Lacking))
+		case s.IsPartial:
+			fmt.Fprint(w, ", without a part of what is not committed yet")
 		}
 		if s.Unanswered != nil {
 			fmt.Fprintf(w, ", without workers that do not answer: %v", s.Unanswered)

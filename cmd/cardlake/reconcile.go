@@ -12,6 +12,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/internal/lakeflags"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/embedded"
@@ -19,7 +20,8 @@ import (
 	"github.com/cardlake/cardlake/queries/render"
 )
 
-const reconcileAbout = `Compares the lake's rows with what the processors counted, by tenant and minute. A minute is
+const reconcileAbout = `Compares the lake's rows with what the processors counted, by tenant and minute, for the
+tenants that -as is permitted to read. A minute is
   complete     if its rows are as many as were counted, with the same sums
   unconfirmed  if rows are there whose control totals may still come
   late         if rows are missing that may still come
@@ -39,6 +41,9 @@ func reconcileRows(ctx context.Context, args []string, stdout, stderr io.Writer)
 	fs := flagSet("reconcile", "", reconcileAbout, stderr)
 	var place lakeflags.Flags
 	place.Define(fs, lakeflags.Read)
+	var d door
+	d.define(fs)
+	d.defineRecord(fs)
 	since := fs.String("since", "", "first minute: a `time` in RFC 3339, or how long ago, as 24h; default the first there is")
 	until := fs.String("until", "", "end of the last minute, a `time` as -since; default none")
 	tenant := fs.String("tenant", "", "`name` of the only tenant to look at; default all")
@@ -74,7 +79,7 @@ func reconcileRows(ctx context.Context, args []string, stdout, stderr io.Writer)
 		return misused(fs, "-since must be before -until")
 	}
 
-	if err := place.Complete(); err != nil {
+	if err := errors.Join(place.Complete(), d.complete(home.Dir(place.Dir))); err != nil {
 		return misused(fs, "%v", err)
 	}
 	l, err := open(ctx, &place)
@@ -82,11 +87,20 @@ func reconcileRows(ctx context.Context, args []string, stdout, stderr io.Writer)
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
+	permits, err := d.permits()
+	if err != nil {
+		return err
+	}
+	record, err := d.record(ctx, &place)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, record.Close()) }()
 	parser := embedded.NewParser()
 	defer func() { err = errors.Join(err, parser.Close()) }()
 	engine := embedded.New(l.planner, l.Store, embedded.Config{Memory: *memory << 20})
-	gateway := queries.New(parser, engine, queries.Config{MaxRows: -1, Timeout: *timeout})
-	report, err := reconcile.Run(ctx, gateway, cfg)
+	gateway := queries.New(parser, engine, permits, record, queries.Config{MaxRows: -1, Timeout: *timeout})
+	report, err := reconcile.Run(ctx, gateway.As(d.caller), cfg)
 	if err != nil {
 		return err
 	}

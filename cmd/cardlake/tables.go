@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
-	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/internal/lakeflags"
 	"github.com/cardlake/cardlake/queries"
+	"github.com/cardlake/cardlake/queries/embedded"
 	"github.com/cardlake/cardlake/queries/render"
 )
 
@@ -47,9 +47,11 @@ func (l *listing) Next(row []any) error {
 func (l *listing) Close() error { return nil }
 
 func tables(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
-	fs := flagSet("tables", "", "Lists the tables of the lake, with the rows and files of their newest snapshots.", stderr)
+	fs := flagSet("tables", "", "Lists the tables that -as may read, with the rows and files of their newest snapshots that -as may read.", stderr)
 	var place lakeflags.Flags
 	place.Define(fs, lakeflags.Read)
+	var d door
+	d.define(fs)
 	formatName := fs.String("format", "table", "how rows are written: "+strings.Join(render.Names(), ", "))
 	if err := parse(fs, args); err != nil {
 		return err
@@ -61,7 +63,7 @@ func tables(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 	case fs.NArg() != 0:
 		return misused(fs, "takes no arguments, got %q", fs.Arg(0))
 	}
-	if err := place.Complete(); err != nil {
+	if err := errors.Join(place.Complete(), d.complete(home.Dir(place.Dir))); err != nil {
 		return misused(fs, "%v", err)
 	}
 	l, err := open(ctx, &place)
@@ -69,6 +71,14 @@ func tables(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
+	permits, err := d.permits()
+	if err != nil {
+		return err
+	}
+	listed, err := queries.New(nil, embedded.New(l.planner, l.Store, embedded.Config{}), permits, nil, queries.Config{}).Tables(ctx, d.caller)
+	if err != nil {
+		return err
+	}
 
 	var out listing
 	out.column("table", arrow.BinaryTypes.String)
@@ -76,22 +86,21 @@ func tables(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 	out.column("files", arrow.PrimitiveTypes.Int64)
 	out.column("snapshot", &arrow.TimestampType{Unit: arrow.Millisecond, TimeZone: "UTC"})
 	out.column("about", arrow.BinaryTypes.String)
-	for _, t := range cardlake.Tables {
-		snapshot, _, err := l.planner.Plan(ctx, t)
-		if err != nil {
-			return err
-		}
+	for _, t := range listed {
 		var at any
-		if snapshot.ID != 0 {
-			at = snapshot.CommittedAt.UTC().Truncate(time.Millisecond)
+		if t.Snapshot.ID != 0 {
+			at = t.Snapshot.CommittedAt.UTC().Truncate(time.Millisecond)
 		}
-		out.rows = append(out.rows, []any{t.FullName(), snapshot.Rows, snapshot.Files, at, t.Doc})
+		out.rows = append(out.rows, []any{t.Table.FullName(), t.Snapshot.Rows, t.Snapshot.Files, at, t.Table.Doc})
 	}
 	return format(ctx, stdout, &out)
 }
 
 func describe(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	fs := flagSet("describe", "TABLE", "Lists the columns of a table: type, whether a value may be missing, sensitivity, meaning.", stderr)
+	fs := flagSet("describe", "TABLE", "Lists the columns of a table that -as may read: type, whether a value may be missing, sensitivity, how it is given, meaning.", stderr)
+	dir := fs.String("dir", home.Default(), "`folder` of the lake; default $CARDLAKE_DIR or cardlake-data")
+	var d door
+	d.define(fs)
 	formatName := fs.String("format", "table", "how rows are written: "+strings.Join(render.Names(), ", "))
 	if err := parse(fs, args); err != nil {
 		return err
@@ -103,27 +112,27 @@ func describe(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	case fs.NArg() != 1:
 		return misused(fs, "takes the name of one table, got %d arguments", fs.NArg())
 	}
-	name := fs.Arg(0)
-	i := slices.IndexFunc(cardlake.Tables, func(t *cardlake.Table) bool { return strings.EqualFold(t.FullName(), name) })
-	if i < 0 {
-		fault := &queries.Error{Message: "there is no table \"" + name + "\"", Hint: `see "cardlake tables"`}
-		if near := queries.NearestTable(name, cardlake.Tables); near != "" {
-			fault.Hint = "did you mean " + near + "?"
-		}
-		return fault
+	if err := d.complete(home.Dir(*dir)); err != nil {
+		return misused(fs, "%v", err)
+	}
+	permits, err := d.permits()
+	if err != nil {
+		return err
+	}
+	table, err := queries.New(nil, nil, permits, nil, queries.Config{}).Describe(ctx, d.caller, fs.Arg(0))
+	if err != nil {
+		return err
 	}
 	var out listing
-	out.column("column", arrow.BinaryTypes.String)
-	out.column("type", arrow.BinaryTypes.String)
-	out.column("nullable", arrow.BinaryTypes.String)
-	out.column("tag", arrow.BinaryTypes.String)
-	out.column("about", arrow.BinaryTypes.String)
-	for _, c := range cardlake.Tables[i].Columns {
+	for _, name := range []string{"column", "type", "nullable", "tag", "given", "about"} {
+		out.column(name, arrow.BinaryTypes.String)
+	}
+	for _, c := range table.Columns {
 		nullable := "no"
 		if c.Nullable {
 			nullable = "yes"
 		}
-		out.rows = append(out.rows, []any{c.Name, c.Type.String(), nullable, string(c.Tag), c.Doc})
+		out.rows = append(out.rows, []any{c.Name, c.Type.String(), nullable, string(c.Tag), c.Access.String(), c.Doc})
 	}
 	return format(ctx, stdout, &out)
 }

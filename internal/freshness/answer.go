@@ -38,7 +38,7 @@ type answer struct {
 }
 
 // ask asks a gateway once.
-func ask(ctx context.Context, g *queries.Gateway, n int) (_ *answer, err error) {
+func ask(ctx context.Context, g queries.Session, n int) (_ *answer, err error) {
 	a := &answer{query: n, found: map[cardlake.StreamPartition]counts{}}
 	result, err := g.Query(noting(ctx, &a.snapshot), counting)
 	if err != nil {

@@ -142,7 +142,7 @@ func (c *checker) warmUp(ctx context.Context, s *stream) error {
 
 // run asks, and kills meanwhile, until all queries are answered or one is wrong.
 func (c *checker) run(ctx context.Context) error {
-	gateways := []*queries.Gateway{c.reader.gateway(true), c.reader.gateway(true)}
+	gateways := []queries.Session{c.reader.gateway(true), c.reader.gateway(true)}
 	c.cpu = ownCPU()
 	asking, stop := context.WithCancel(ctx)
 	defer stop()
@@ -176,7 +176,7 @@ func (c *checker) run(ctx context.Context) error {
 }
 
 // check asks once and checks the answer.
-func (c *checker) check(ctx context.Context, g *queries.Gateway, n int) error {
+func (c *checker) check(ctx context.Context, g queries.Session, n int) error {
 	before := c.history.begin()
 	a, err := ask(ctx, g, n)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/cardlake/cardlake/keys/local"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/embedded"
+	"github.com/cardlake/cardlake/queries/queriestest"
 	"github.com/cardlake/cardlake/queries/tail"
 	"github.com/cardlake/cardlake/writers/objects"
 )
@@ -148,14 +149,14 @@ func newReader(ctx context.Context, dir string, workers []string) (_ *reader, er
 }
 
 // gateway is one more gateway, with a cache of its own.
-func (r *reader) gateway(withTail bool) *queries.Gateway {
+func (r *reader) gateway(withTail bool) queries.Session {
 	cfg := embedded.Config{Threads: 1, CacheBytes: 256 << 20, CacheAge: time.Hour}
 	if withTail {
 		cfg.Tail = r.workers
 	}
 	p := embedded.NewParser()
 	r.parsers = append(r.parsers, p)
-	return queries.New(p, embedded.New(r.planner, r.lake.store, cfg), queries.Config{})
+	return queries.New(p, embedded.New(r.planner, r.lake.store, cfg), queriestest.Everything, &queriestest.Log{}, queries.Config{}).As(queriestest.Caller)
 }
 
 func (r *reader) close() error {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/catalog"
+	"github.com/cardlake/cardlake/queries"
 )
 
 // TestMain lets the test's binary be the processes that the program starts as itself.
@@ -135,7 +136,7 @@ func TestHistory(t *testing.T) {
 
 // TestProbe: an event counts in the answer that shows it first, and a gap is found.
 func TestProbe(t *testing.T) {
-	p, sp := newProbe(nil, 1, time.Second), partition(0)
+	p, sp := newProbe(queries.Session{}, 1, time.Second), partition(0)
 	now := time.Now()
 	decided := now.Add(-3 * time.Second).UnixMicro()
 	if err := p.take(map[cardlake.StreamPartition][]int64{sp: {1, 0}}, []int64{decided, decided}, now); err != nil {
@@ -145,7 +146,7 @@ func TestProbe(t *testing.T) {
 		t.Errorf("next %v, %+v", p.next, got)
 	}
 	for name, offsets := range map[string][]int64{"gap": {3}, "again": {1}, "twice": {2, 2}} {
-		q := newProbe(nil, 1, time.Second)
+		q := newProbe(queries.Session{}, 1, time.Second)
 		q.next = p.next.Clone()
 		if err := q.take(map[cardlake.StreamPartition][]int64{sp: offsets}, nil, now); err == nil {
 			t.Errorf("%s: no fault", name)

@@ -162,7 +162,7 @@ const joinTimeout = 30 * time.Second
 // each question begins, in every partition, where the answer before ended, and an answer with
 // a gap is a fault.
 type probe struct {
-	gateway *queries.Gateway
+	gateway queries.Session
 	every   time.Duration
 	next    cardlake.Positions
 	ages    []time.Duration
@@ -170,7 +170,7 @@ type probe struct {
 	until   cardlake.Positions // where the stream ends; set when nothing is produced any more
 }
 
-func newProbe(g *queries.Gateway, partitions int, every time.Duration) *probe {
+func newProbe(g queries.Session, partitions int, every time.Duration) *probe {
 	p := &probe{gateway: g, every: every, next: cardlake.Positions{}}
 	for i := range partitions {
 		p.next[partition(int32(i))] = cardlake.Offset{}

@@ -17,11 +17,16 @@ var update = flag.Bool("update", false, "write docs/reference.md")
 
 var commands = []string{
 	"cardlake-demo",
-	"cardlake", "cardlake query", "cardlake tables", "cardlake describe", "cardlake reconcile",
+	"cardlake", "cardlake query", "cardlake tables", "cardlake describe", "cardlake reconcile", "cardlake serve",
+	"cardlake grants", "cardlake grants list", "cardlake grants check", "cardlake grants explain", "cardlake grants report", "cardlake grants validate", "cardlake grants init", "cardlake grants plan", "cardlake grants apply",
+	"cardlake audit", "cardlake audit verify", "cardlake audit tail", "cardlake audit alerts", "cardlake audit ship", "cardlake audit prune", "cardlake audit key",
+	"cardlake maintain", "cardlake maintain status", "cardlake maintain compact", "cardlake maintain expire", "cardlake maintain orphans", "cardlake maintain manifests", "cardlake maintain run",
+	"cardlake maintain retention", "cardlake maintain retention plan", "cardlake maintain retention enforce", "cardlake maintain erase", "cardlake maintain hold", "cardlake maintain hold add", "cardlake maintain hold release", "cardlake maintain hold list",
 	"cardlake-processor", "cardlake-processor serve", "cardlake-processor import", "cardlake-processor decode",
 	"cardlake-worker", "cardlake-worker run",
 	"cardlake-vault", "cardlake-vault serve", "cardlake-vault tokenize", "cardlake-vault detokenize", "cardlake-vault rotate", "cardlake-vault keys",
 	"cardlake-vault keys list", "cardlake-vault keys create", "cardlake-vault keys rotate", "cardlake-vault keys destroy",
+	"cardlake-vault tenant", "cardlake-vault tenant create", "cardlake-vault tenant suspend", "cardlake-vault tenant resume", "cardlake-vault tenant forget", "cardlake-vault tenant offboard", "cardlake-vault tenant list",
 	"cardlake-scan",
 	"cardlake-sim run", "cardlake-sim cards",
 }

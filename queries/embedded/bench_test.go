@@ -32,7 +32,7 @@ func BenchmarkQuery(b *testing.B) {
 	b.Run("gateway", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := answer(b.Context(), g, groupBy); err != nil {
+			if _, err := answer(b.Context(), g.As(queriestest.Caller), groupBy); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -113,7 +113,7 @@ func BenchmarkCheck(b *testing.B) {
 	parser := embedded.NewParser()
 	defer parser.Close()
 	lake := queriestest.NewLake()
-	g := queries.New(parser, embedded.New(lake, lake, embedded.Config{}), queries.Config{})
+	g := queries.New(parser, embedded.New(lake, lake, embedded.Config{}), queriestest.Everything, &queriestest.Log{}, queries.Config{})
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := g.Check(b.Context(), groupBy); err != nil {
@@ -130,7 +130,7 @@ func BenchmarkSmallQuery(b *testing.B) {
 			_, g := fixture(b, files, 100, queries.Config{})
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := answer(b.Context(), g, "SELECT count(*), sum(amount) FROM cards.transactions"); err != nil {
+				if _, err := answer(b.Context(), g.As(queriestest.Caller), "SELECT count(*), sum(amount) FROM cards.transactions"); err != nil {
 					b.Fatal(err)
 				}
 			}

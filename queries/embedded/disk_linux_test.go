@@ -49,10 +49,10 @@ func TestNothingOnDisk(t *testing.T) {
 	}
 	parser := embedded.NewParser()
 	defer parser.Close()
-	g := queries.New(parser, embedded.New(lake, lake, embedded.Config{Memory: 24 << 20}), queries.Config{})
+	g := queries.New(parser, embedded.New(lake, lake, embedded.Config{Memory: 24 << 20}), queriestest.Everything, &queriestest.Log{}, queries.Config{})
 
 	before := descriptors(t)
-	r, err := g.Query(t.Context(), "SELECT tenant, count(*) FROM cards.transactions GROUP BY tenant")
+	r, err := g.Query(t.Context(), queriestest.Caller, "SELECT tenant, count(*) FROM cards.transactions GROUP BY tenant")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestNothingOnDisk(t *testing.T) {
 	}
 
 	var fault *queries.Error
-	_, err = answer(t.Context(), g, "SELECT max(x) FROM (SELECT event_id || range AS x FROM cards.transactions, range(20) ORDER BY x OFFSET 1)")
+	_, err = answer(t.Context(), g.As(queriestest.Caller), "SELECT max(x) FROM (SELECT event_id || range AS x FROM cards.transactions, range(20) ORDER BY x OFFSET 1)")
 	if !errors.As(err, &fault) || !strings.Contains(fault.Message, "MiB of memory") {
 		t.Errorf("a statement beyond its memory gives %v", err)
 	}

@@ -10,6 +10,12 @@
 // open those memory files and nothing else, load no extension, and change no setting. So an
 // instance refuses files and settings even if the check of package queries failed.
 //
+// A table is a view of what the decision permits: for each of its scopes the columns clear,
+// masked or NULL, over the files of the scope's tenants, united. Files of other tenants are
+// neither opened nor counted, rows of other tenants in the tail are left out before a memory
+// file is written, and the view asks for the tenants by name once more, in case a file has rows
+// that its name in the catalog does not tell of.
+//
 // The pages of a memory file can be swapped out; encrypt or switch off the swap of a machine
 // that reads card data.
 package embedded
@@ -24,6 +30,7 @@ import (
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/catalog"
+	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/writers/objects"
 	"github.com/cardlake/cardlake/writers/parquet"
@@ -79,8 +86,9 @@ func (p *tables[T]) Plan(ctx context.Context, def *cardlake.Table) (catalog.Snap
 
 // Config bounds what one statement may use. The zero value is usable.
 type Config struct {
-	// Memory bounds the bytes DuckDB works with; 0 means 512 MiB. A single very long string
-	// or list is not counted.
+	// Memory bounds the bytes DuckDB works with; 0 means 512 MiB. What DuckDB does not count,
+	// such as long text and lists, ends a statement when all of them together hold twice as much
+	// and 256 MiB more.
 	Memory int64
 	// MaxBytes bounds the decrypted files of one statement, which are held in memory besides
 	// Memory; 0 means 2 GiB.
@@ -132,6 +140,7 @@ type Engine struct {
 	store   objects.Store
 	cfg     Config
 	cache   *cache
+	guard   guard
 
 	mu    sync.Mutex
 	shown cardlake.Positions // the furthest that answers held of each partition
@@ -157,11 +166,14 @@ func (e *Engine) Query(ctx context.Context, s queries.Statement) (_ queries.Rows
 			err = errors.Join(err, a.Close())
 		}
 	}()
-	sources, err := e.fetch(ctx, s.Tables, a)
+	cfg := e.cfg
+	cfg.Memory = tighter(cfg.Memory, s.Limits.Memory)
+	cfg.MaxBytes = tighter(cfg.MaxBytes, s.Limits.MaxBytes)
+	sources, err := e.fetch(ctx, cfg, s.Reads, a)
 	if err != nil {
 		return nil, err
 	}
-	if a.instance, err = openInstance(ctx, e.cfg); err != nil {
+	if a.instance, err = openInstance(ctx, cfg); err != nil {
 		return nil, err
 	}
 	if err := a.instance.define(ctx, sources); err != nil {
@@ -170,60 +182,109 @@ func (e *Engine) Query(ctx context.Context, s queries.Statement) (_ queries.Rows
 	if err := a.instance.lock(ctx, sources); err != nil {
 		return nil, err
 	}
-	if err := a.run(ctx, s); err != nil {
-		return nil, e.explain(ctx, err, s)
+	running, stop := e.guard.watch(ctx, cfg.Memory)
+	defer stop()
+	if err := a.run(running, s); err != nil {
+		if errors.Is(context.Cause(running), errMemory) {
+			return nil, tooMuchMemory(cfg)
+		}
+		return nil, explain(ctx, err, cfg, s)
 	}
 	return a, nil
 }
 
-// source is a table and the memory files that hold it.
-type source struct {
-	table *cardlake.Table
-	paths []string
+// tighter returns the engine's bound, or the statement's if it has a smaller one.
+func tighter(own, statements int64) int64 {
+	if statements > 0 && statements < own {
+		return statements
+	}
+	return own
 }
 
-// fetch plans all tables, then decrypts their files into memory files that a owns.
-func (e *Engine) fetch(ctx context.Context, tables []*cardlake.Table, a *answer) ([]source, error) {
-	plans := make([][]cardlake.DataFile, len(tables))
-	var files int
-	var bytes int64
-	for i, t := range tables {
-		snapshot, plan, err := e.planner.Plan(ctx, t)
-		if err != nil {
-			return nil, fmt.Errorf("plan %s: %w", t.FullName(), err)
+// State implements queries.Engine.
+func (e *Engine) State(ctx context.Context, r queries.Read) (queries.Snapshot, error) {
+	snapshot, _, err := e.plan(ctx, r)
+	return snapshot, err
+}
+
+// plan returns the table's state and the files that the decision permits, by its scopes.
+func (e *Engine) plan(ctx context.Context, r queries.Read) (queries.Snapshot, [][]cardlake.DataFile, error) {
+	snapshot, files, err := e.planner.Plan(ctx, r.Table)
+	if err != nil {
+		return queries.Snapshot{}, nil, fmt.Errorf("plan %s: %w", r.Table.FullName(), err)
+	}
+	read := queries.Snapshot{Table: r.Table, ID: snapshot.ID, CommittedAt: snapshot.CommittedAt, Positions: snapshot.Positions}
+	byScope := make([][]cardlake.DataFile, len(r.Decision.Scopes))
+	for _, f := range files {
+		i := scopeOf(r.Decision, f.Tenant)
+		if i < 0 {
+			continue
 		}
-		read := queries.Snapshot{Table: t, ID: snapshot.ID, CommittedAt: snapshot.CommittedAt, Files: int64(len(plan)), Positions: snapshot.Positions}
-		for _, f := range plan {
-			read.Bytes += f.Bytes
+		byScope[i] = append(byScope[i], f)
+		read.Files++
+		read.Bytes += f.Bytes
+		read.Rows += f.Rows
+	}
+	return read, byScope, nil
+}
+
+// scopeOf returns the index of the scope that the tenant's rows are in, -1 if they are in none.
+func scopeOf(d *grants.Decision, tenant cardlake.Tenant) int {
+	scope := d.Scope(tenant)
+	for i := range d.Scopes {
+		if &d.Scopes[i] == scope {
+			return i
+		}
+	}
+	return -1
+}
+
+// source is a table and, for each scope of the decision, the memory files that hold its rows.
+type source struct {
+	queries.Read
+	paths [][]string
+}
+
+// fetch plans all tables, then decrypts the files that are permitted into memory files that a
+// owns.
+func (e *Engine) fetch(ctx context.Context, cfg Config, reads []queries.Read, a *answer) ([]source, error) {
+	plans := make([][][]cardlake.DataFile, len(reads))
+	var files, bytes int64
+	for i, r := range reads {
+		read, plan, err := e.plan(ctx, r)
+		if err != nil {
+			return nil, err
 		}
 		plans[i] = plan
 		a.snapshots = append(a.snapshots, read)
-		files, bytes = files+len(plan), bytes+read.Bytes
+		files, bytes = files+read.Files, bytes+read.Bytes
 	}
-	if bytes > e.cfg.MaxBytes {
-		return nil, fmt.Errorf("the tables hold %d MiB in %d files, more than the %d MiB that one statement may hold in memory", bytes>>20, files, e.cfg.MaxBytes>>20)
+	if bytes > cfg.MaxBytes {
+		return nil, fmt.Errorf("the tables hold %d MiB in %d files, more than the %d MiB that one statement may hold in memory", bytes>>20, files, cfg.MaxBytes>>20)
 	}
-	if err := checkDescriptors(files + e.cache.len()); err != nil {
+	if err := checkDescriptors(int(files) + e.cache.len()); err != nil {
 		return nil, err
 	}
-	sources := make([]source, len(tables))
-	for i, t := range tables {
-		memory, err := e.fetchAll(ctx, plans[i], &a.snapshots[i])
-		a.memory = append(a.memory, memory...)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", t.FullName(), err)
-		}
-		if t == cardlake.Transactions && e.cfg.Tail != nil {
-			tail, err := e.fetchTail(ctx, &a.snapshots[i])
-			a.memory = append(a.memory, tail...)
-			if err != nil {
-				return nil, fmt.Errorf("read the tail of %s: %w", t.FullName(), err)
+	sources := make([]source, len(reads))
+	for i, r := range reads {
+		sources[i] = source{Read: r, paths: make([][]string, len(r.Decision.Scopes))}
+		hold := func(scope int, memory []*memfd) {
+			a.memory = append(a.memory, memory...)
+			for _, m := range memory {
+				sources[i].paths[scope] = append(sources[i].paths[scope], m.path())
 			}
-			memory = append(memory, tail...)
 		}
-		sources[i].table = t
-		for _, m := range memory {
-			sources[i].paths = append(sources[i].paths, m.path())
+		for scope, plan := range plans[i] {
+			memory, err := e.fetchAll(ctx, plan, &a.snapshots[i])
+			hold(scope, memory)
+			if err != nil {
+				return nil, fmt.Errorf("read %s: %w", r.Table.FullName(), err)
+			}
+		}
+		if r.Table == cardlake.Transactions && e.cfg.Tail != nil {
+			if err := e.fetchTail(ctx, r.Decision, &a.snapshots[i], hold); err != nil {
+				return nil, fmt.Errorf("read the tail of %s: %w", r.Table.FullName(), err)
+			}
 		}
 	}
 	return sources, nil

@@ -13,8 +13,7 @@ import (
 	"github.com/cardlake/cardlake/queries"
 )
 
-// prepareError marks an error from before any row was read: it can name nothing but what the
-// statement itself holds.
+// prepareError marks an error from before any row was read.
 type prepareError struct{ error }
 
 func (e prepareError) Unwrap() error { return e.error }
@@ -30,7 +29,7 @@ type fault struct {
 
 // explain turns DuckDB's error into one for the statement's author. What comes up while rows
 // are read may quote a row: its text is replaced.
-func (e *Engine) explain(ctx context.Context, err error, s queries.Statement) error {
+func explain(ctx context.Context, err error, cfg Config, s queries.Statement) error {
 	var driverErr *duckdb.Error
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -49,17 +48,16 @@ func (e *Engine) explain(ctx context.Context, err error, s queries.Statement) er
 	var beforeRows prepareError
 	switch {
 	case f.Type == "Out of Memory":
-		out.Message = fmt.Sprintf("the statement needs more than the %d MiB of memory it may use", e.cfg.Memory>>20)
-		out.Hint = "select fewer columns or rows, or aggregate"
+		return tooMuchMemory(cfg)
 	case f.Type == "IO", f.Type == "Internal", f.Type == "FATAL":
 		return fmt.Errorf("DuckDB: %s error while reading the tables", f.Type)
-	case errors.As(err, &beforeRows):
+	case errors.As(err, &beforeRows) && aboutText[f.Type]:
 		out.Message, _, _ = strings.Cut(f.Message, "\nCandidate bindings")
 		out.Message, _, _ = strings.Cut(out.Message, "\nDid you mean")
 		out.Message = strings.TrimSpace(out.Message)
 		if f.Subtype == "COLUMN_NOT_FOUND" {
 			out.Message = fmt.Sprintf("there is no column %q", f.Name)
-			if near := queries.NearestColumn(f.Name, s.Tables); near != "" {
+			if near := queries.NearestColumn(f.Name, s.Reads); near != "" {
 				out.Hint = "did you mean " + near + "?"
 			}
 		}
@@ -68,4 +66,15 @@ func (e *Engine) explain(ctx context.Context, err error, s queries.Statement) er
 		out.Hint = "TRY_CAST and TRY give NULL instead of an error"
 	}
 	return out
+}
+
+// aboutText are DuckDB's errors that are about the statement's text alone. Others may come of
+// values, also before any row was read: constants are computed then.
+var aboutText = map[string]bool{"Parser": true, "Syntax": true, "Binder": true, "Catalog": true, "Not implemented": true, "Expression Depth": true}
+
+func tooMuchMemory(cfg Config) error {
+	return &queries.Error{
+		Message: fmt.Sprintf("the statement needs more than the %d MiB of memory it may use", cfg.Memory>>20),
+		Hint:    "select fewer columns or rows, or aggregate", Offset: -1,
+	}
 }

@@ -20,9 +20,9 @@ func Example() {
 	}
 	parser := embedded.NewParser()
 	defer parser.Close()
-	gateway := queries.New(parser, embedded.New(lake, lake, embedded.Config{}), queries.Config{})
+	gateway := queries.New(parser, embedded.New(lake, lake, embedded.Config{}), queriestest.Everything, &queriestest.Log{}, queries.Config{})
 
-	result, err := gateway.Query(ctx, "SELECT tenant, count(*) AS purchases FROM cards.transactions GROUP BY 1 ORDER BY 1")
+	result, err := gateway.Query(ctx, queriestest.Caller, "SELECT tenant, count(*) AS purchases FROM cards.transactions GROUP BY 1 ORDER BY 1")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -33,7 +33,7 @@ func Example() {
 		return
 	}
 
-	_, err = gateway.Query(ctx, "SELECT * FROM read_csv('/etc/passwd')")
+	_, err = gateway.Query(ctx, queriestest.Caller, "SELECT * FROM read_csv('/etc/passwd')")
 	fmt.Println(err)
 	// Output:
 	// tenant   purchases

@@ -5,11 +5,14 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/duckdb/duckdb-go/v2"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog/grants"
+	"github.com/cardlake/cardlake/queries"
 )
 
 // instance is one DuckDB in memory with one connection. It is used by one goroutine.
@@ -72,7 +75,9 @@ func (in *instance) exec(ctx context.Context, statements ...string) error {
 func (in *instance) lock(ctx context.Context, sources []source) error {
 	var paths []string
 	for _, s := range sources {
-		paths = append(paths, s.paths...)
+		for _, scope := range s.paths {
+			paths = append(paths, scope...)
+		}
 	}
 	err := in.exec(ctx,
 		"SET allowed_paths="+quoteList(paths),
@@ -85,58 +90,88 @@ func (in *instance) lock(ctx context.Context, sources []source) error {
 	return nil
 }
 
-// define makes each source's table: a view over its files, or an empty table.
+// define makes each source's table.
 func (in *instance) define(ctx context.Context, sources []source) error {
 	for _, s := range sources {
-		err := in.exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quoteName(s.table.Namespace), definition(s))
+		err := in.exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quoteName(s.Table.Namespace), definition(s))
 		if err != nil {
-			return fmt.Errorf("define %s: %w", s.table.FullName(), err)
+			return fmt.Errorf("define %s: %w", s.Table.FullName(), err)
 		}
 	}
 	return nil
 }
 
-// definition is the statement that makes the source's table. Columns are found by their
-// field id, as Iceberg has it: a file from before a column was added or renamed reads right.
+// definition is the statement that makes the source's table: a view of what the decision
+// permits. Columns that no scope gives are not in it. Columns are found by their field id, as
+// Iceberg has it: a file from before a column was added or renamed reads right.
 func definition(s source) string {
-	name := quoteName(s.table.Namespace) + "." + quoteName(s.table.Name)
-	columns := make([]string, len(s.table.Columns))
-	if len(s.paths) == 0 {
-		for i, c := range s.table.Columns {
-			columns[i] = quoteName(c.Name) + " " + typeName(c.Type)
+	access := s.Decision.Access()
+	var branches []string
+	for i, scope := range s.Decision.Scopes {
+		if len(s.paths[i]) > 0 {
+			branches = append(branches, "SELECT "+columns(s.Table, access, scope.Columns)+" FROM "+files(s.Table, scope.Columns, s.paths[i])+where(s.Read, i))
 		}
-		return "CREATE TABLE " + name + " (" + strings.Join(columns, ", ") + ")"
 	}
-	schema := make([]string, len(s.table.Columns))
-	for i, c := range s.table.Columns {
-		columns[i] = quoteName(c.Name)
-		schema[i] = fmt.Sprintf("%d: {name: %s, type: %s, default_value: NULL}", c.ID, quote(c.Name), quote(typeName(c.Type)))
+	if len(branches) == 0 {
+		branches = []string{"SELECT " + columns(s.Table, access, make([]grants.Access, len(access))) + " WHERE FALSE"}
 	}
-	return "CREATE VIEW " + name + " AS SELECT " + strings.Join(columns, ", ") +
-		" FROM read_parquet(" + quoteList(s.paths) + ", schema=MAP {" + strings.Join(schema, ", ") + "})"
+	return "CREATE VIEW " + quoteName(s.Table.Namespace) + "." + quoteName(s.Table.Name) + " AS " + strings.Join(branches, " UNION ALL ")
 }
 
-// typeName is DuckDB's name of a column type.
-func typeName(t cardlake.Type) string {
-	switch t {
-	case cardlake.String:
-		return "VARCHAR"
-	case cardlake.Binary:
-		return "BLOB"
-	case cardlake.Bool:
-		return "BOOLEAN"
-	case cardlake.Int32:
-		return "INTEGER"
-	case cardlake.Int64:
-		return "BIGINT"
-	case cardlake.Timestamp:
-		return "TIMESTAMP"
-	case cardlake.TimestampTZ:
-		return "TIMESTAMP WITH TIME ZONE"
-	case cardlake.Decimal18x4:
-		return "DECIMAL(18,4)"
+// columns are those that any scope gives, as this one does.
+func columns(t *cardlake.Table, any, scope []grants.Access) string {
+	var list []string
+	for i, c := range t.Columns {
+		if any[i] != grants.Dropped {
+			list = append(list, queries.ColumnSQL(c, scope[i])+" AS "+quoteName(c.Name))
+		}
 	}
-	panic("embedded: no DuckDB type for " + t.String())
+	return strings.Join(list, ", ")
+}
+
+// files reads the scope's files. A column that the scope does not give is not read at all; the
+// tenant's is, to be asked for.
+func files(t *cardlake.Table, scope []grants.Access, paths []string) string {
+	var schema []string
+	for i, c := range t.Columns {
+		if scope[i] != grants.Dropped || c.Name == tenantColumn {
+			schema = append(schema, fmt.Sprintf("%d: {name: %s, type: %s, default_value: NULL}", c.ID, quote(c.Name), quote(queries.TypeSQL(c.Type))))
+		}
+	}
+	return "read_parquet(" + quoteList(paths) + ", schema=MAP {" + strings.Join(schema, ", ") + "})"
+}
+
+// tenantColumn says whose a row is, in the tables that have it.
+const tenantColumn = "tenant"
+
+// where asks for the scope's tenants by name. What the files are named for says so already; this
+// is for a file that has rows of another tenant all the same.
+func where(r queries.Read, scope int) string {
+	if !r.Table.ByTenant {
+		return ""
+	}
+	s := r.Decision.Scopes[scope]
+	if !s.Others {
+		return " WHERE " + quoteName(tenantColumn) + " IN (" + tenants(s.Tenants) + ")"
+	}
+	not := slices.Clone(r.Decision.Except)
+	for i, other := range r.Decision.Scopes {
+		if i != scope {
+			not = append(not, other.Tenants...)
+		}
+	}
+	if len(not) == 0 {
+		return ""
+	}
+	return " WHERE " + quoteName(tenantColumn) + " NOT IN (" + tenants(not) + ")"
+}
+
+func tenants(names []cardlake.Tenant) string {
+	list := make([]string, len(names))
+	for i, t := range names {
+		list[i] = quote(string(t))
+	}
+	return strings.Join(list, ", ")
 }
 
 func quote(s string) string     { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

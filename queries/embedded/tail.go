@@ -12,14 +12,15 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/writers/parquet"
 )
 
-// fetchTail asks for the rows beyond the snapshot and turns them into memory files. Without
-// them the answer is older, not wrong: read says so. The caller closes the files, also after
-// an error.
-func (e *Engine) fetchTail(ctx context.Context, read *queries.Snapshot) (files []*memfd, err error) {
+// fetchTail asks for the rows beyond the snapshot and turns those that the decision permits
+// into memory files, which it gives to hold by scope. Without them the answer is older, not
+// wrong: read says so.
+func (e *Engine) fetchTail(ctx context.Context, d *grants.Decision, read *queries.Snapshot, hold func(scope int, files []*memfd)) error {
 	asked := time.Now()
 	e.mu.Lock()
 	shown := e.shown.Clone() // by answers that were there before this question
@@ -28,28 +29,32 @@ func (e *Engine) fetchTail(ctx context.Context, read *queries.Snapshot) (files [
 	defer cancel()
 	tail, err := e.cfg.Tail.Tail(tailCtx, read.Positions)
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	if err != nil {
 		read.TailError = err
 		lacking := shown // which the snapshot may not know yet
 		maps.Copy(lacking, read.Positions)
 		read.Lacking = sorted(lacking)
-		return nil, nil
+		return nil
 	}
 	defer tail.Release()
 	for _, record := range tail.Records {
-		if record.NumRows() == 0 {
-			continue
-		}
-		file, err := e.fileOf(record)
-		if file != nil {
-			files = append(files, file)
-		}
+		parts, err := permitted(record, d)
 		if err != nil {
-			return files, err
+			return err
 		}
-		read.TailRows += record.NumRows()
+		for scope, part := range parts {
+			if part == nil || part.NumRows() == 0 {
+				continue
+			}
+			file, err := e.fileOf(part)
+			if err != nil {
+				return err
+			}
+			hold(scope, []*memfd{file})
+			read.TailRows += part.NumRows()
+		}
 	}
 	lacking := cardlake.Positions{}
 	for p, at := range read.Positions {
@@ -73,7 +78,7 @@ func (e *Engine) fetchTail(ctx context.Context, read *queries.Snapshot) (files [
 		}
 	}
 	read.ReadAt, read.Lacking, read.Unanswered = asked, sorted(lacking), tail.Unanswered
-	return files, nil
+	return nil
 }
 
 func sorted(ps cardlake.Positions) []cardlake.StreamPartition {

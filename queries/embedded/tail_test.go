@@ -59,7 +59,7 @@ func ask(t *testing.T, e *embedded.Engine, sql string) ([][]any, queries.Snapsho
 	t.Helper()
 	parser := embedded.NewParser()
 	defer parser.Close()
-	r, err := queries.New(parser, e, queries.Config{}).Query(t.Context(), sql)
+	r, err := queries.New(parser, e, queriestest.Everything, &queriestest.Log{}, queries.Config{}).Query(t.Context(), queriestest.Caller, sql)
 	if err != nil {
 		t.Fatal(err)
 	}

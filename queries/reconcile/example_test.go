@@ -18,9 +18,9 @@ func Example() {
 	}
 	parser := embedded.NewParser()
 	defer parser.Close()
-	gateway := queries.New(parser, embedded.New(lake, lake, embedded.Config{}), queries.Config{})
+	gateway := queries.New(parser, embedded.New(lake, lake, embedded.Config{}), queriestest.Everything, &queriestest.Log{}, queries.Config{})
 
-	report, err := reconcile.Run(context.Background(), gateway, reconcile.Config{})
+	report, err := reconcile.Run(context.Background(), gateway.As(queriestest.Caller), reconcile.Config{})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -15,13 +15,25 @@ import (
 	"time"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/queries"
 )
 
-// Querier runs statements; a [queries.Gateway] is one. Its bound on rows must allow a row for
-// each tenant, minute and currency that is not complete.
+// Querier runs statements for somebody, and says what they are given of a table; a
+// [queries.Session] is one. Its bound on rows must allow a row for each tenant, minute and
+// currency that is not complete.
 type Querier interface {
 	Query(ctx context.Context, sql string) (*queries.Result, error)
+	Describe(ctx context.Context, table string) (queries.TableInfo, error)
+}
+
+// needed are the columns that are compared. What is masked cannot be.
+var needed = map[*cardlake.Table][]string{
+	cardlake.Transactions: {"tenant", "event_time", "currency", "approved", "amount", "ingested_at"},
+	cardlake.ControlTotals: {
+		"tenant", "minute", "processor", "currency", "events", "approved_events", "amount", "approved_amount",
+		"first_sequence", "last_sequence", "emitted_at", "ingested_at",
+	},
 }
 
 // Config says what is compared. The zero value compares everything.
@@ -61,7 +73,10 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Run compares. An error is the querier's, or says that the tenant's name is none.
+// Run compares the rows of the tenants that the querier is given. An error is the querier's, or
+// says that the tenant's name is none, or, as queries.ErrNotPermitted, that a column which is
+// compared is not given in clear. Who is not given the columns of the stream cannot tell a
+// partition that lags from one that is idle: any may lag for Config.MaxLag.
 func Run(ctx context.Context, q Querier, cfg Config) (Report, error) {
 	cfg = cfg.withDefaults()
 	if cfg.Tenant != "" {
@@ -70,7 +85,10 @@ func Run(ctx context.Context, q Querier, cfg Config) (Report, error) {
 		}
 	}
 	now := cfg.Now()
-	r := &run{Querier: q, cfg: cfg, now: now, reached: now}
+	r := &run{Querier: q, cfg: cfg, now: now, reached: now, hasStreams: true}
+	if err := r.describe(ctx); err != nil {
+		return Report{}, fmt.Errorf("reconcile: %w", err)
+	}
 	r.report = Report{At: r.now.UTC(), Tenants: []Tenant{}, Minutes: []Minute{}, Gaps: []Gap{}}
 	if err := r.compare(ctx); err != nil {
 		return Report{}, fmt.Errorf("reconcile: compare minutes: %w", err)
@@ -89,7 +107,33 @@ type run struct {
 	report Report
 	// reached is the event time that every partition of the stream has reached.
 	reached time.Time
+	// hasStreams says that the querier is told which partition a row is of.
+	hasStreams bool
 }
+
+// describe looks whether what is needed is given.
+func (r *run) describe(ctx context.Context) error {
+	for _, t := range []*cardlake.Table{cardlake.Transactions, cardlake.ControlTotals} {
+		info, err := r.Describe(ctx, t.FullName())
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.FullName(), err)
+		}
+		for _, name := range needed[t] {
+			if !isClear(&info, name) {
+				return fmt.Errorf("%s: %w: what is compared must be given in clear", t.FullName(), queries.ErrNotPermitted)
+			}
+		}
+		if t == cardlake.Transactions {
+			r.hasStreams = isClear(&info, "stream") && isClear(&info, "stream_partition")
+		}
+	}
+	if !r.hasStreams {
+		r.reached = time.Time{}
+	}
+	return nil
+}
+
+func isClear(t *queries.TableInfo, column string) bool { return t.Column(column) == grants.Clear }
 
 // compare fills in the tenants and their minutes.
 func (r *run) compare(ctx context.Context) error {
@@ -101,7 +145,7 @@ func (r *run) compare(ctx context.Context) error {
 		}
 		open, arrived = Minute{}, time.Time{}
 	}
-	err := r.each(ctx, compareSQL(&r.cfg, r.now), func(row []any) error {
+	err := r.each(ctx, compareSQL(&r.cfg, r.now, r.hasStreams), func(row []any) error {
 		switch {
 		case row[0] == nil && row[8] == nil: // no partition has brought anything
 			return nil

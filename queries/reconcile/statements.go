@@ -20,10 +20,17 @@ import (
 // partition of the stream has reached which brought anything within MaxLag; for each tenant a
 // row with minute NULL, that counts its complete minutes and sums up all of them; and in order
 // a row for each currency of each minute that is not complete.
-func compareSQL(cfg *Config, now time.Time) string {
+// Without streams nothing is known of partitions, and NULL is in its place.
+func compareSQL(cfg *Config, now time.Time, hasStreams bool) string {
 	lagging := now.Add(-cfg.MaxLag)
 	if !cfg.Since.IsZero() && cfg.Since.Before(lagging) {
 		lagging = cfg.Since
+	}
+	partitions := " FROM cards.transactions WHERE event_time >= " + literal(lagging)
+	if hasStreams {
+		partitions += " GROUP BY stream, stream_partition"
+	} else {
+		partitions += " AND 1 = 0"
 	}
 	return `
 WITH lake AS (
@@ -52,7 +59,7 @@ WITH lake AS (
 ), minutes AS (
   SELECT tenant, minute, sum(differs) AS differs, sum(l_events) AS l_events, sum(t_events) AS t_events FROM cells GROUP BY tenant, minute
 ), partitions AS (
-  SELECT max(event_time) AS reached FROM cards.transactions WHERE event_time >= ` + literal(lagging) + ` GROUP BY stream, stream_partition
+  SELECT max(event_time) AS reached` + partitions + `
 )
 SELECT NULL AS tenant, NULL AS minute, NULL AS currency, 0 AS complete,
   0 AS l_events, 0 AS l_approved, 0 AS l_amount, 0 AS l_approved_amount, min(reached) AS l_ingested_at,

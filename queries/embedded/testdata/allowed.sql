@@ -57,7 +57,11 @@ SELECT 'it''s' AS q, $$dollar; 'quoted' -- $$ AS d /* a comment; with a semicolo
 SELECT 'SELECT * FROM read_text(''/etc/passwd'')' AS harmless;
 SELECT count(*) AS "select" FROM CARDS."TRANSACTIONS" AS "foo.parquet"
 WITH "foo.parquet" AS (SELECT 1 AS x) SELECT * FROM "foo.parquet"
-SELECT reason, payload FROM cards.transactions_rejected
+SELECT reason, detail FROM cards.transactions_rejected
 SELECT tenant, amount FROM cards.transactions USING SAMPLE 1 ROWS LIMIT 0
 SELECT time_bucket(INTERVAL 6 HOUR, event_time) AS b, count(*) FROM cards.transactions GROUP BY b ORDER BY b
 SELECT approx_quantile(amount::DOUBLE, 0.5) BETWEEN 1 AND 1000 AS q, histogram(channel) AS h FROM cards.transactions
+SELECT replace(tenant, 'aurora', 'a') AS a, regexp_replace(merchant_name, '[0-9]+', '', 'g') AS b, lpad(last4, 6, '0') AS c, rpad(mcc, 6, '0') AS d FROM cards.transactions WHERE stream_offset = 1
+WITH transactions AS (SELECT 1 AS x), cards AS (SELECT 2 AS x) SELECT count(*) AS n, max(transactions.x) AS x FROM transactions, cards.transactions t
+WITH "cards.transactions" AS (SELECT 1 AS x) SELECT count(tenant) AS n FROM cards.transactions
+SELECT list_transform([1, 2], x -> x * x + 1) AS l, list_filter([1, 2, 3], x -> x % 2 = 1) AS f

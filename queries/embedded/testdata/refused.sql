@@ -198,3 +198,36 @@ SELECT system.main.current_setting('threads')
 SELECT "current_setting"('threads')
 SELECT COLUMNS(c -> c = (SELECT content FROM read_text('/etc/passwd'))) FROM cards.transactions
 SELECT * FROM cards.transactions TABLESAMPLE reservoir(getenv('X'))
+-- what one expression could make huge, or take the square of a length over
+SELECT levenshtein(tenant, merchant_name) FROM cards.transactions
+SELECT damerau_levenshtein('a', 'b')
+SELECT jaro_winkler_similarity('a', 'b')
+SELECT editdist3('a', 'b')
+SELECT lpad(tenant, 10001, 'a') FROM cards.transactions
+SELECT lpad(tenant, 6000, 'a'), rpad(tenant, 6000, 'b') FROM cards.transactions
+SELECT lpad(tenant, latency_us, 'a') FROM cards.transactions
+SELECT lpad(tenant, 1000 * 1000, 'a') FROM cards.transactions
+SELECT replace(tenant, 'a', merchant_name) FROM cards.transactions
+SELECT replace(tenant, tenant, repeat('a', 10)) FROM cards.transactions
+SELECT replace(replace(replace(tenant, 'a', 'bbbbbbbbbbbbbbbbbbbbbbbb'), 'b', 'aaaaaaaaaaaaaaaaaaaaaaaaa'), 'a', 'bbbbbbbbbbbbbbbbbbbbbb') FROM cards.transactions
+SELECT regexp_replace(tenant, '.*', merchant_name, 'g') FROM cards.transactions
+SELECT regexp_replace(regexp_replace(regexp_replace(tenant, '(.*)', '\1\1\1\1\1\1\1\1\1\1\1\1\1'), '(.*)', '\1\1\1\1\1\1\1\1\1\1\1\1\1'), '(.*)', '\1\1\1\1\1\1\1\1\1\1\1\1\1') FROM cards.transactions
+SELECT list_transform(list_transform(list_transform(list_transform(['a'], x -> x||x||x||x||x||x||x||x), x -> x||x||x||x||x||x||x||x), x -> x||x||x||x||x||x||x||x), x -> x||x||x||x||x||x||x||x)
+SELECT list_transform(['a'], x -> list_transform([x||x||x||x||x||x||x||x], x -> list_transform([x||x||x||x||x||x||x||x], x -> list_transform([x||x||x||x||x||x||x||x], x -> x||x||x||x||x||x||x||x))))
+-- names of what is not the lake's
+SELECT * FROM memory.cards.transactions
+SELECT * FROM cards.main.transactions
+SELECT * FROM main.transactions
+SELECT * FROM sqlite_master
+SELECT * FROM duckdb_views()
+SELECT * FROM pragma_table_info('cards.transactions')
+SELECT * FROM query('SELECT 1')
+SELECT * FROM query_table('cards.transactions')
+SELECT * FROM query_table(['cards.transactions'])
+SELECT error(tenant) FROM cards.transactions
+SELECT stats(tenant) FROM cards.transactions
+SELECT current_query()
+SELECT in_search_path('a', 'b')
+SELECT getvariable('x')
+SELECT nextval('s')
+SELECT count(*) FROM cards.transactions AT (TIMESTAMP => now())
