@@ -202,7 +202,6 @@ func cleared(t *testing.T, before, after map[string]map[string]string, keep func
 // the binaries, and looks for what is left of them in every object and every file.
 func TestGone(t *testing.T) {
 	s := newSite(t, aurora, boreal)
-	s.runs("cardlake", "", "grants", "init")
 	old := s.minute.AddDate(0, 0, -10)
 	for n := range 6 {
 		s.visit(aurora, s.minute, n, stays, otherShop)

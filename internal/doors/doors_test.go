@@ -233,9 +233,6 @@ func newFolder(tb testing.TB) folder {
 	tb.Helper()
 	f := folder{dir: tb.TempDir(), binary: filepath.Join(tb.TempDir(), "cardlake")}
 	build := exec.Command("go", "build", "-o", f.binary, "github.com/cardlake/cardlake/cmd/cardlake")
-	if overlay := os.Getenv(overlayVariable); overlay != "" {
-		build.Args = append(build.Args[:2:2], append([]string{"-overlay", overlay}, build.Args[2:]...)...)
-	}
 	if out, err := build.CombinedOutput(); err != nil {
 		tb.Fatalf("%v: %s", err, out)
 	}

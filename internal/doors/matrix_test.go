@@ -17,14 +17,10 @@ import (
 	"github.com/cardlake/cardlake/queries/render"
 )
 
-// overlayVariable names a file of replaced sources, for a program that is broken on purpose.
-const overlayVariable = "CARDLAKE_DOORS_OVERLAY"
-
 // TestMatrix asks for everything at every door as every principal, and wants exactly what is
 // given: rows, columns, values, counts, lists of tables and columns.
 func TestMatrix(t *testing.T) {
 	w := newWorld(t)
-	f := newFolder(t)
 	thorough := w.direct("csv", render.CSV)
 	thorough.isThorough = true
 	doors := []door{
@@ -34,17 +30,18 @@ func TestMatrix(t *testing.T) {
 		w.http(t, "csv", "text/csv", render.CSV),
 		w.http(t, "arrow", "application/vnd.apache.arrow.stream", render.Arrow),
 		w.http(t, "parquet", "application/vnd.apache.parquet", render.Parquet),
-		f.cli("csv", render.CSV),
 	}
 	if testing.Short() {
 		doors = doors[:3]
+	} else {
+		doors = append(doors, newFolder(t).cli("csv", render.CSV))
 	}
 	for _, d := range doors {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			for i, p := range principals() {
-				if d.isSlow && i > 0 && p.Kind == principals()[i-1].Kind && p.Name != nobody {
-					continue // one of each kind
+				if d.isSlow && i%3 != 0 {
+					continue // the program takes the gateway's answers as they are
 				}
 				for _, table := range cardlake.Tables {
 					checkTable(t, d, p, table)
@@ -314,20 +311,22 @@ func TestMasksAreNotUndone(t *testing.T) {
 				if c.Type == cardlake.Decimal18x4 {
 					literal = fmt.Sprintf("%d.%04d", raw(value(table, c, tenant, 0)).(int64)/10_000, raw(value(table, c, tenant, 0)).(int64)%10_000)
 				}
+				var finds []string
 				for _, where := range []string{
 					`"%[1]s" = %[2]s`, `"%[1]s" IN (%[2]s)`, `"%[1]s" >= %[2]s AND "%[1]s" <= %[2]s`, `%[2]s = "%[1]s"`,
 					`"%[1]s" IN (SELECT %[2]s)`, `NOT ("%[1]s" <> %[2]s)`, `"%[1]s" BETWEEN %[2]s AND %[2]s`,
 				} {
 					where := fmt.Sprintf(where, c.Name, literal)
 					for _, sql := range []string{
-						"SELECT count(*) AS n FROM cards.transactions WHERE tenant = '%[1]s' AND %[2]s",
-						"SELECT count(*) FILTER (WHERE %[2]s) AS n FROM cards.transactions WHERE tenant = '%[1]s'",
-						"SELECT count(*) AS n FROM (SELECT * FROM cards.transactions WHERE tenant = '%[1]s') x WHERE %[2]s",
-						"SELECT coalesce(sum(CASE WHEN %[2]s THEN 1 ELSE 0 END), 0)::BIGINT AS n FROM cards.transactions WHERE tenant = '%[1]s'",
+						"(SELECT count(*) FROM cards.transactions WHERE tenant = '%[1]s' AND %[2]s)",
+						"(SELECT count(*) FILTER (WHERE %[2]s) FROM cards.transactions WHERE tenant = '%[1]s')",
+						"(SELECT count(*) FROM (SELECT * FROM cards.transactions WHERE tenant = '%[1]s') x WHERE %[2]s)",
+						"(SELECT coalesce(sum(CASE WHEN %[2]s THEN 1 ELSE 0 END), 0)::BIGINT FROM cards.transactions WHERE tenant = '%[1]s')",
 					} {
-						checkCount(t, where, d, d.ask(p, fmt.Sprintf(sql, tenant, where)), 0)
+						finds = append(finds, fmt.Sprintf(sql, tenant, where))
 					}
 				}
+				checkCount(t, c.Name+" of "+string(tenant), d, d.ask(p, "SELECT ("+strings.Join(finds, " + ")+")::BIGINT AS n"), 0)
 				for _, sql := range []string{
 					`SELECT min("%[1]s"), max("%[1]s"), any_value("%[1]s"), first("%[1]s"), count(DISTINCT "%[1]s") FROM cards.transactions WHERE tenant = '%[2]s'`,
 					`SELECT string_agg("%[1]s"::VARCHAR, ',') FROM cards.transactions WHERE tenant = '%[2]s'`,

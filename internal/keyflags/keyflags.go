@@ -51,6 +51,7 @@ type Ring struct {
 	flags         *Flags
 	name, kmsName string // of the flags of File and KMS
 	purposes      []keys.Purpose
+	opened        Keyring // once Open has returned it
 }
 
 // Define adds the flags of AWS and of the keyrings to fs.

@@ -27,14 +27,24 @@ type Keyring interface {
 	Inventory(ctx context.Context) ([]keys.Entry, error)
 }
 
-// Open opens the keyring. An error says what to do.
+// Open opens the keyring, the same at every call: a passphrase is made slow to try, so trying it
+// twice would take a command longer than its work. An error says what to do. One goroutine at a
+// time may call it.
 func (r *Ring) Open(ctx context.Context) (Keyring, error) {
+	if r.opened != nil {
+		return r.opened, nil
+	}
+	k, err := r.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.opened = k
+	return k, nil
+}
+
+func (r *Ring) open(ctx context.Context) (Keyring, error) {
 	if r.KMS != "" {
-		k, err := r.OpenKMS(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return k, nil
+		return r.OpenKMS(ctx)
 	}
 	k, err := local.OpenFile(r.File, r.Secret)
 	switch {

@@ -325,8 +325,8 @@ func (p *process) end(by syscall.Signal) error {
 	late := time.AfterFunc(time.Minute, func() { _ = p.cmd.Process.Kill() })
 	defer late.Stop()
 	err := p.cmd.Wait()
-	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL && by == syscall.SIGKILL {
-		return nil
+	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == by {
+		return nil // SIGTERM too ends what has only begun to start
 	}
 	if err != nil || by == syscall.SIGKILL {
 		return fmt.Errorf("%s ended by itself: %v\n%s", p.name, p.cmd.ProcessState, p.log())

@@ -60,7 +60,6 @@ SELECT tenant FROM cards.transactions QUALIFY max(stream_offset) OVER () > 0
 SELECT DISTINCT ON (stream_offset) tenant FROM cards.transactions
 SELECT * EXCLUDE (stream_offset) FROM cards.transactions
 SELECT * REPLACE (stream_offset AS amount) FROM cards.transactions
-SELECT * RENAME (stream_offset AS amount) FROM cards.transactions
 SELECT struct_pack(a := stream_offset) FROM cards.transactions
 SELECT (transactions).stream_offset FROM cards.transactions
 SELECT transactions['stream_offset'] FROM cards.transactions
