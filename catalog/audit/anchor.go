@@ -110,12 +110,70 @@ func (l *Log) saveAnchor(ctx context.Context, isClosing bool) error {
 		if err != nil {
 			return fmt.Errorf("save anchor: %w", err)
 		}
+		if err := l.followed(saved, head); err != nil {
+			return fmt.Errorf("save anchor: %w", err)
+		}
 		if saved.Log == head.Log && saved.Seq >= head.Seq {
 			return nil
 		}
 	}
 	if err := l.cfg.Anchor.Save(ctx, head); err != nil {
 		return fmt.Errorf("save anchor: %w", err)
+	}
+	l.writing.Lock()
+	l.anchored = head
+	l.writing.Unlock()
+	return nil
+}
+
+// followed returns ErrTruncated unless the chain has the head that another process of a shared
+// log anchored. What it wrote may have been taken away while this one was idle, whose own
+// segment shows nothing of it: an anchor that was put over it would make that forgotten. From
+// then on nothing is appended.
+func (l *Log) followed(saved, head Head) error {
+	l.writing.Lock()
+	known := l.anchored
+	l.writing.Unlock()
+	if saved == (Head{}) || saved == known || saved == head {
+		return nil
+	}
+	err := holds(l.dir, saved, head.Log)
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	switch {
+	case err == nil:
+		l.anchored = saved
+	case errors.Is(err, ErrTruncated):
+		l.lost = err
+	}
+	return err
+}
+
+// holds returns ErrTruncated unless the log in the folder has the line of the head, or has
+// pruned it.
+func holds(dir string, h Head, log string) error {
+	if h.Log != log {
+		return fmt.Errorf("%w: the anchor is another log's", ErrTruncated)
+	}
+	numbers, err := segmentsIn(dir)
+	if err != nil {
+		return err
+	}
+	isBeyond := false // whether a line was seen that is as new
+	for i := len(numbers) - 1; i >= 0; i-- {
+		end, found, err := scanSegment(dir, numbers[i], h)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) || err == nil && !found: // pruned, or not begun
+			continue
+		case err != nil:
+			return fmt.Errorf("%s: %w", segmentName(numbers[i]), err)
+		case end.seq >= h.Seq:
+			isBeyond = true
+		case !isBeyond:
+			return fmt.Errorf("%w: its last line is number %d, the anchor's %d", ErrTruncated, end.seq, h.Seq)
+		default:
+			return nil
+		}
 	}
 	return nil
 }

@@ -116,6 +116,9 @@ type Log struct {
 	closed  bool
 	buf     []byte
 
+	anchored Head  // that the chain is known to have
+	lost     error // why nothing more is appended: an end that was anchored is gone
+
 	anchoring sync.Mutex // held while the head is being anchored; before writing
 	anchor    timer
 	signing   timer
@@ -510,6 +513,9 @@ func (l *Log) flush(lines []byte, next state) error {
 func (l *Log) ready(ctx context.Context) error {
 	if l.closed {
 		return ErrClosed
+	}
+	if l.lost != nil {
+		return l.lost
 	}
 	if err := l.clean(); err != nil {
 		return err
