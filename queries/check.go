@@ -393,6 +393,9 @@ func scalar(w *walker, n node) error {
 	if i, ok := replacing[name]; ok {
 		return w.replacement(n, name, i)
 	}
+	if _, ok := patterns[name]; ok {
+		return patternArgument(n, name)
+	}
 	if functions[name] {
 		return nil
 	}

@@ -12,7 +12,7 @@ var tableFunctions = set("generate_series", "range", "unnest")
 // (levenshtein and its like).
 var functions = set(strings.Fields(`
 	+ - * / // % ** ^ || & | << >> ~ ! @ && @> <@ <-> ->
-	~~ !~~ ~~* !~~* ~~~ ^@ like_escape not_like_escape ilike_escape not_ilike_escape
+	^@
 
 	count count_star count_if countif sum fsum kahan_sum sumkahan sum_no_overflow avg mean favg product
 	min max arg_min arg_max argmin argmax min_by max_by arg_min_null arg_max_null

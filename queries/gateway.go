@@ -75,6 +75,9 @@ func (g *Gateway) check(ctx context.Context, sql string, near func() []*cardlake
 		// A C string ends here: what runs would not be what was checked.
 		return Statement{}, nil, &Error{Message: "the statement holds a zero byte", Offset: strings.IndexByte(sql, 0)}
 	}
+	if err := growing(sql); err != nil {
+		return Statement{}, nil, err
+	}
 	tree, err := g.parser.Parse(ctx, sql)
 	if err != nil {
 		return Statement{}, nil, fmt.Errorf("parse statement: %w", err)

@@ -2,6 +2,8 @@ package queries
 
 import (
 	"encoding/json"
+	"fmt"
+	"regexp"
 	"strconv"
 )
 
@@ -25,6 +27,32 @@ var (
 	// replacing are functions that put a text in the place of others, and which argument it is.
 	replacing = map[string]int{"replace": 2, "regexp_replace": 2}
 )
+
+// What a parser makes of a statement can be far larger than its text, and is there before
+// anything of it can be checked: CUBE and lists of grouping sets multiply, up to 65,535 sets
+// each, and a window that has a name is copied to each place that names it.
+const (
+	maxGroupings  = 8
+	maxWindowText = 4 << 10 // bytes of a statement that names a window
+)
+
+// Keywords of what multiplies. They have no other spelling: what is quoted is no keyword. Such
+// words in texts and comments count too.
+var (
+	groupings   = regexp.MustCompile(`(?i)\b(cube|rollup|grouping)\b`)
+	namedWindow = regexp.MustCompile(`(?i)\bwindow\b`)
+)
+
+// growing refuses a statement that could grow while it is parsed, from its text alone.
+func growing(sql string) error {
+	switch {
+	case len(groupings.FindAllStringIndex(sql, maxGroupings+1)) > maxGroupings:
+		return &Error{Message: fmt.Sprintf("a statement with more than %d of CUBE, ROLLUP and GROUPING is not allowed", maxGroupings), Offset: -1}
+	case len(sql) > maxWindowText && namedWindow.MatchString(sql):
+		return &Error{Message: fmt.Sprintf("a statement with a WINDOW clause has at most %d bytes", maxWindowText), Hint: "write the window where it is used", Offset: -1}
+	}
+	return nil
+}
 
 // count refuses a statement of too many parts.
 func (w *walker) count(n node, class string) error {
