@@ -11,6 +11,7 @@ import (
 	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/catalog/audit"
 	"github.com/cardlake/cardlake/catalog/iceberg"
+	"github.com/cardlake/cardlake/writers/objects"
 )
 
 // Erased is what an erasure did.
@@ -206,12 +207,22 @@ const maxRounds = 50
 // row that is looked for, and returns up to which commit that is so.
 func (k *Keeper) clean(ctx context.Context, r catalog.TenantRecord, t Table, w *wanted, after int64, e *Erased) (int64, error) {
 	rewriter := k.newRewriter(r, w)
+	var lost error // why the round before could not read a file
+	var lostAt int64
 	for range maxRounds {
 		snapshot, files, err := t.Live(ctx)
 		if err != nil {
 			return 0, err
 		}
+		if lost != nil && snapshot.ID == lostAt {
+			return 0, lost // nobody has replaced it since: it is not there
+		}
 		l, err := k.look(ctx, r, files, w, after)
+		if errors.Is(err, objects.ErrNotFound) {
+			// Replaced, and expired without the grace that readers have.
+			lost, lostAt = err, snapshot.ID
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -236,6 +247,10 @@ func (k *Keeper) clean(ctx context.Context, r catalog.TenantRecord, t Table, w *
 		isMoving := false
 		for batch := range slices.Chunk(l.todo, k.cfg.Batch) {
 			rows, err := k.replace(ctx, t, rewriter, batch)
+			if errors.Is(err, objects.ErrNotFound) {
+				lost, lostAt, isMoving = err, snapshot.ID, true
+				continue
+			}
 			if isMoved(err) {
 				// Others replaced the files first: what they made of them is looked at anew.
 				isMoving = true
@@ -251,7 +266,7 @@ func (k *Keeper) clean(ctx context.Context, r catalog.TenantRecord, t Table, w *
 			after = max(after, snapshot.Sequence)
 		}
 	}
-	return 0, ErrMoving
+	return 0, errors.Join(ErrMoving, lost)
 }
 
 // replace rewrites files in one commit and returns how many rows were anonymised.

@@ -194,6 +194,12 @@ func parsePlace(def *cardlake.Table, name string) (id cardlake.StorageID, day ca
 // dispose removes for good what is not live of the files under the prefix that isDue
 // reports.
 func (k *Keeper) dispose(ctx context.Context, t Table, prefix string, isDue func(name string) bool) (d Disposal, err error) {
+	// Who is live is asked after what is named, and what is named after what there is: whatever a
+	// writer commits in between is on the list that was made later.
+	named, err := t.Named(ctx)
+	if err != nil {
+		return d, err
+	}
 	_, live, err := t.Live(ctx)
 	if err != nil {
 		return d, err
@@ -203,28 +209,36 @@ func (k *Keeper) dispose(ctx context.Context, t Table, prefix string, isDue func
 		isLive[f.Name] = true
 	}
 	due := func(name string) bool { return strings.HasPrefix(name, prefix) && !isLive[name] && isDue(name) }
-	named, err := t.Named(ctx)
-	if err != nil {
-		return d, err
-	}
 	var old []string
+	isOld := map[string]bool{}
 	for _, name := range named {
 		if due(name) {
 			old = append(old, name)
+			isOld[name] = true
 		}
 	}
-	isOld := map[string]bool{}
 	if len(old) > 0 {
 		if d.Snapshots, err = t.Forget(ctx, old); err != nil {
 			return d, err
 		}
 		d.Forgotten = len(old)
-		for _, name := range old {
-			isOld[name] = true
-		}
-		if named, err = t.Named(ctx); err != nil {
+	}
+	// What no snapshot names: left by those that were killed, this one included.
+	newest := k.cfg.Now().Add(-k.cfg.Age)
+	var left []string
+	for info, err := range k.lake.Store.List(ctx, prefix) {
+		switch {
+		case err != nil:
 			return d, err
+		case !due(info.Name):
+		case info.ModTime.After(newest) && !isOld[info.Name]:
+			d.Pending++
+		default:
+			left = append(left, info.Name)
 		}
+	}
+	if named, err = t.Named(ctx); err != nil {
+		return d, err
 	}
 	isNamed := make(map[string]bool, len(named))
 	for _, name := range named {
@@ -232,20 +246,11 @@ func (k *Keeper) dispose(ctx context.Context, t Table, prefix string, isDue func
 			return d, fmt.Errorf("%s is still named by a snapshot: a branch or a tag of another engine keeps it", name)
 		}
 	}
-	// What no snapshot names: left by those that were killed, this one included.
-	newest := k.cfg.Now().Add(-k.cfg.Age)
-	for info, err := range k.lake.Store.List(ctx, prefix) {
-		if err != nil {
-			return d, err
-		}
-		if !due(info.Name) || isNamed[info.Name] {
+	for _, name := range left {
+		if isNamed[name] {
 			continue
 		}
-		if info.ModTime.After(newest) && !isOld[info.Name] {
-			d.Pending++
-			continue
-		}
-		if err := k.lake.Store.Delete(ctx, info.Name); err != nil && !errors.Is(err, objects.ErrNotFound) {
+		if err := k.lake.Store.Delete(ctx, name); err != nil && !errors.Is(err, objects.ErrNotFound) {
 			return d, err
 		}
 		d.Objects++

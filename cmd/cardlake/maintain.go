@@ -31,7 +31,7 @@ const maintainUsage = `usage: cardlake maintain COMMAND [flags]
   expire      drop old snapshots, and the files that only they have
   orphans     find, and remove, objects that no table names
   manifests   write the lists of files anew, in order of tenant and day
-  run         do all of the above again and again
+  run         do all of the above, and retention, again and again
   retention   remove what is past its days
   erase       anonymise one customer's rows
   hold        keep rows whatever the policy says

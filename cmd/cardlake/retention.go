@@ -209,12 +209,11 @@ func retentionCommand(ctx context.Context, args []string, stdout, stderr io.Writ
 		}
 		return k.print(stdout, p, func(w io.Writer) { printPlan(w, p) })
 	}
-	erased, err := keeper.Reapply(ctx)
-	if err != nil {
-		return err
-	}
+	// A tenant whose erasures cannot be read, as its key is out of reach, keeps no other's rows
+	// beyond their days.
+	erased, reapplied := keeper.Reapply(ctx)
 	e, err := keeper.Enforce(ctx, force)
-	if err != nil {
+	if err = errors.Join(reapplied, err); err != nil {
 		return err
 	}
 	all := struct {
@@ -310,13 +309,28 @@ enforce". The customer's id is read from standard input. Run it again after an i
 		}
 		defer func() { err = errors.Join(err, tokens.Close()) }()
 	}
+	listed := map[string]bool{}
+	list := func(cards []string) error {
+		out := bufio.NewWriter(tokens)
+		for _, card := range cards {
+			if !listed[card] {
+				listed[card] = true
+				fmt.Fprintln(out, card)
+			}
+		}
+		return errors.Join(out.Flush(), tokens.Sync())
+	}
+	if tokens != nil && !*dryRun {
+		// A run that is killed half-way has erased rows whose tokens nobody finds again, so they
+		// are on disk before the first row goes.
+		found, err := keeper.Erase(ctx, name, customer, true)
+		if err = errors.Join(err, list(found.Cards)); err != nil {
+			return err
+		}
+	}
 	e, err := keeper.Erase(ctx, name, customer, *dryRun)
 	if tokens != nil {
-		out := bufio.NewWriter(tokens)
-		for _, card := range e.Cards {
-			fmt.Fprintln(out, card)
-		}
-		err = errors.Join(err, out.Flush(), tokens.Sync())
+		err = errors.Join(err, list(e.Cards)) // with those of rows that came meanwhile
 	}
 	if err != nil {
 		return err
