@@ -112,3 +112,28 @@ func (d *door) record(ctx context.Context, place *lakeflags.Flags) (*audit.Log, 
 	}
 	return log, nil
 }
+
+// looked puts on record that the caller was told of tables, as the HTTP door does, or was
+// refused with the error, which it returns. Without the record nothing is told.
+func (d *door) looked(ctx context.Context, log *audit.Log, action, resource string, err error) error {
+	line := audit.Record{
+		Actor: d.caller.Principal.String(), Action: action, Resource: resource, Outcome: audit.Allowed,
+		Origin: d.caller.Origin, Reason: d.caller.Reason,
+	}
+	if d.caller.BreakGlass {
+		line.Detail = map[string]string{"break_glass": "yes"}
+	}
+	switch fault := (*queries.Error)(nil); {
+	case err == nil:
+	case errors.Is(err, queries.ErrNotPermitted), errors.As(err, &fault):
+		line.Outcome = audit.Refused
+	default:
+		line.Outcome = audit.Failed
+	}
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
+	if failed := log.Append(late, line); failed != nil {
+		return fmt.Errorf("%w: %w", queries.ErrUnrecorded, failed)
+	}
+	return err
+}

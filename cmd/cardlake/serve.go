@@ -58,15 +58,15 @@ Ends on SIGTERM when what is under way is done.`, stderr)
 		return err
 	}
 	defer closing(l)
-	permits, err := o.permits(log, metrics)
-	if err != nil {
-		return err
-	}
 	record, err := o.record(ctx, log, metrics)
 	if err != nil {
 		return err
 	}
 	defer closing(record)
+	permits, err := o.permits(log, metrics, record)
+	if err != nil {
+		return err
+	}
 	parser := embedded.NewParser()
 	defer closing(parser)
 	cfg := embedded.Config{Memory: o.memory << 20}
@@ -120,13 +120,15 @@ func (o *serveOptions) tls() (*tls.Config, error) {
 	return config, nil
 }
 
-// permits opens the grants. Without -dev-sign-in they must be fit for production.
-func (o *serveOptions) permits(log *slog.Logger, metrics prometheus.Registerer) (*grants.Grants, error) {
+// permits opens the grants. Without -dev-sign-in they must be fit for production. Each change of
+// who may do what, in the folder or in the register of tenants, goes on record (PCI DSS 4.0.1
+// requirement 10.2.1.5).
+func (o *serveOptions) permits(log *slog.Logger, metrics prometheus.Registerer, record api.Recorder) (*grants.Grants, error) {
 	tenants, err := catalog.OpenTenants(o.tenants)
 	if err != nil {
 		return nil, err
 	}
-	g, err := grants.Open(o.grants, tenants, grants.Config{Production: !o.development, Logger: log})
+	g, err := grants.Open(o.grants, tenants, grants.Config{Production: !o.development, Logger: log, Changed: recordChange(record, log)})
 	if err != nil {
 		return nil, fmt.Errorf("grants: %w", err)
 	}
@@ -140,6 +142,22 @@ func (o *serveOptions) permits(log *slog.Logger, metrics prometheus.Registerer) 
 		return 0
 	}))
 	return g, nil
+}
+
+// recordChange puts on record that another set of grants decides from now on. Without the record
+// nothing is answered either.
+func recordChange(record api.Recorder, log *slog.Logger) func(before, after *grants.Set) {
+	return func(before, after *grants.Set) {
+		ctx, cancel := context.WithTimeout(context.Background(), recordTime)
+		defer cancel()
+		detail := map[string]string{"before": before.Version(), "version": after.Version()}
+		if after.Commit() != "" {
+			detail["commit"] = after.Commit()
+		}
+		if err := record.Append(ctx, audit.Record{Actor: "cardlake serve", Action: "grants.change", Resource: "grants", Outcome: audit.Allowed, Detail: detail}); err != nil {
+			log.Error("a change of the grants is not on record", "version", after.Version(), "error", err)
+		}
+	}
 }
 
 // record opens the audit log, beside other processes that write it.

@@ -52,6 +52,7 @@ func tables(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 	place.Define(fs, lakeflags.Read)
 	var d door
 	d.define(fs)
+	d.defineRecord(fs)
 	formatName := fs.String("format", "table", "how rows are written: "+strings.Join(render.Names(), ", "))
 	if err := parse(fs, args); err != nil {
 		return err
@@ -75,8 +76,13 @@ func tables(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 	if err != nil {
 		return err
 	}
-	listed, err := queries.New(nil, embedded.New(l.planner, l.Store, embedded.Config{}), permits, nil, queries.Config{}).Tables(ctx, d.caller)
+	record, err := d.record(ctx, &place)
 	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, record.Close()) }()
+	listed, err := queries.New(nil, embedded.New(l.planner, l.Store, embedded.Config{}), permits, nil, queries.Config{}).Tables(ctx, d.caller)
+	if err := d.looked(ctx, record, "tables", "tables", err); err != nil {
 		return err
 	}
 
@@ -96,11 +102,13 @@ func tables(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 	return format(ctx, stdout, &out)
 }
 
-func describe(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func describe(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	fs := flagSet("describe", "TABLE", "Lists the columns of a table that -as may read: type, whether a value may be missing, sensitivity, how it is given, meaning.", stderr)
-	dir := fs.String("dir", home.Default(), "`folder` of the lake; default $CARDLAKE_DIR or cardlake-data")
+	var place lakeflags.Flags
+	place.Define(fs, lakeflags.Read)
 	var d door
 	d.define(fs)
+	d.defineRecord(fs)
 	formatName := fs.String("format", "table", "how rows are written: "+strings.Join(render.Names(), ", "))
 	if err := parse(fs, args); err != nil {
 		return err
@@ -112,15 +120,24 @@ func describe(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	case fs.NArg() != 1:
 		return misused(fs, "takes the name of one table, got %d arguments", fs.NArg())
 	}
-	if err := d.complete(home.Dir(*dir)); err != nil {
+	if err := errors.Join(place.Complete(), d.complete(home.Dir(place.Dir))); err != nil {
 		return misused(fs, "%v", err)
 	}
 	permits, err := d.permits()
 	if err != nil {
 		return err
 	}
-	table, err := queries.New(nil, nil, permits, nil, queries.Config{}).Describe(ctx, d.caller, fs.Arg(0))
+	record, err := d.record(ctx, &place)
 	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, record.Close()) }()
+	table, err := queries.New(nil, nil, permits, nil, queries.Config{}).Describe(ctx, d.caller, fs.Arg(0))
+	resource := "a table"
+	if table.Table != nil {
+		resource = table.Table.FullName()
+	}
+	if err := d.looked(ctx, record, "table", resource, err); err != nil {
 		return err
 	}
 	var out listing

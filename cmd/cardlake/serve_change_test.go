@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cardlake/cardlake/catalog/audit"
+	"github.com/cardlake/cardlake/internal/home"
+)
+
+// kept are records in memory.
+type kept []audit.Record
+
+func (k *kept) Append(_ context.Context, r audit.Record) error {
+	*k = append(*k, r)
+	return nil
+}
+
+// TestAChangeOfTheGrantsIsOnRecord: from which set to which.
+func TestAChangeOfTheGrantsIsOnRecord(t *testing.T) {
+	dir := home.Dir(t.TempDir())
+	if err := makeLake(t.Context(), dir, 1, 1); err != nil {
+		t.Fatal(err)
+	}
+	o := serveOptions{grants: dir.Grants(), tenants: dir.Tenants(), development: true}
+	var record kept
+	permits, err := o.permits(slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry(), &record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := permits.Set().Version()
+	more := `@id("more") forbid (principal, action == Lake::Action::"export", resource);`
+	if err := os.WriteFile(filepath.Join(dir.Grants(), "policies", "more.cedar"), []byte(more), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := permits.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if len(record) != 1 || record[0].Action != "grants.change" || record[0].Detail["before"] != before || record[0].Detail["version"] != permits.Set().Version() {
+		t.Errorf("%+v", record)
+	}
+}
