@@ -49,6 +49,12 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
+		Condition: func(name string) (bool, error) {
+			if name != "root" {
+				return false, fmt.Errorf("there is no condition %s", name)
+			}
+			return os.Geteuid() == 0, nil // whom sudo was used by is believed of root alone
+		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("CARDLAKE_DIR", filepath.Join(e.WorkDir, "home"))
 			return nil

@@ -26,11 +26,12 @@ import (
 	"github.com/cardlake/cardlake/keys"
 )
 
-const tenantUsage = `usage: cardlake-vault tenant create|suspend|resume|offboard|list [flags]
+const tenantUsage = `usage: cardlake-vault tenant create|suspend|resume|forget|offboard|list [flags]
 
   create    register a tenant, with a storage id, quotas, and keys in both keyrings
   suspend   let nobody read its rows; they still arrive
   resume    end the suspension
+  forget    take cards of an erased person out of the vault, by their tokens
   offboard  destroy its keys and remove all that the lake and the vault have of it: for two people
   list      print the register
 
@@ -41,7 +42,7 @@ Each can be run again, and goes on where an interrupted run was.
 // manageTenants is the subcommand tenant.
 func manageTenants(ctx context.Context, args []string, std streams) error {
 	commands := map[string]func(context.Context, []string, streams) error{
-		"create": createTenant, "offboard": offboardTenant, "list": listTenants,
+		"create": createTenant, "forget": forgetCards, "offboard": offboardTenant, "list": listTenants,
 		"suspend": func(ctx context.Context, args []string, std streams) error {
 			return setStatus(ctx, args, std, "suspend", catalog.TenantSuspended)
 		},
@@ -50,7 +51,7 @@ func manageTenants(ctx context.Context, args []string, std streams) error {
 		},
 	}
 	if len(args) == 0 {
-		return usagef("which: create, suspend, resume, offboard or list?")
+		return usagef("which: create, suspend, resume, forget, offboard or list?")
 	}
 	if args[0] == "-h" || args[0] == "-help" || args[0] == "--help" {
 		fmt.Fprint(std.out, tenantUsage)
@@ -58,7 +59,7 @@ func manageTenants(ctx context.Context, args []string, std streams) error {
 	}
 	command, ok := commands[args[0]]
 	if !ok {
-		return usagef("there is no command %q: create, suspend, resume, offboard or list", args[0])
+		return usagef("there is no command %q: create, suspend, resume, forget, offboard or list", args[0])
 	}
 	return command(ctx, args[1:], std)
 }
@@ -220,6 +221,10 @@ func listTenants(_ context.Context, args []string, std streams) error {
 // leaveWithin is how long a request to off-board waits for the second person.
 const leaveWithin = 7 * 24 * time.Hour
 
+// registerAge is by when every process has read what the register says: catalog.Tenants looks
+// at its file each second.
+const registerAge = 2 * time.Second
+
 // offboarding is one run of tenant offboard.
 type offboarding struct {
 	place   place
@@ -329,15 +334,22 @@ the service first.`)
 	return o.record.around(ctx, "asked by "+o.tenant.Leaving.By+": "+reason, nil, func() error { return o.run(ctx, policy, me, card, lake) })
 }
 
-// person names who runs the command: whom sudo was used by, else the user.
+// person names who runs the command.
 func person() string {
-	if by := os.Getenv("SUDO_USER"); by != "" {
-		return "os:" + by
-	}
+	name := "unknown"
 	if u, err := user.Current(); err == nil {
-		return "os:" + u.Username
+		name = u.Username
 	}
-	return "os:unknown"
+	return personOf(os.Geteuid(), name, os.Getenv("SUDO_USER"))
+}
+
+// personOf is the user, or whom root was taken by with sudo: of anybody else the variable says
+// nothing, for whoever runs a program sets what it is told, and one person must not be two.
+func personOf(euid int, name, sudoUser string) string {
+	if euid == 0 && sudoUser != "" {
+		name = sudoUser
+	}
+	return "os:" + name
 }
 
 // ask is the first person's step.
@@ -382,8 +394,15 @@ func (o *offboarding) run(ctx context.Context, policy *retention.Policy, me stri
 		erase = func() (int, error) { return v.Erase(ctx, owner) }
 	}
 	if o.tenant.Status != catalog.TenantOffboarded {
-		if _, err := o.tenants.SetStatus(o.tenant.Name, catalog.TenantSuspended, time.Now()); err != nil {
+		// First of all: workers then drop its events. Without keys they would keep them, sealed
+		// for the lake, as rejected records.
+		if _, err := o.tenants.SetStatus(o.tenant.Name, catalog.TenantOffboarded, time.Now()); err != nil {
 			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(registerAge):
 		}
 	}
 	for _, ring := range []keyflags.Keyring{card, lake} {
@@ -415,9 +434,6 @@ func (o *offboarding) run(ctx context.Context, policy *retention.Policy, me stri
 	}
 	if o.lake.KMSKeys != "" {
 		out.Remains = append(out.Remains, "the tenant's S3 key in KMS: schedule its deletion, and take it out of -kms-keys")
-	}
-	if _, err := o.tenants.SetStatus(o.tenant.Name, catalog.TenantOffboarded, time.Now()); err != nil {
-		return err
 	}
 	if err := printJSON(o.std, out); err != nil {
 		return err

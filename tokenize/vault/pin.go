@@ -83,6 +83,7 @@ func (v *Vault) pin(ctx context.Context, owner keys.Owner, cards []tokenize.Card
 		for _, t := range c.Candidates {
 			if seen[t].kind == absent {
 				seen.put(t, entry{kind: index, leads: token})
+				seen.keep(token)
 			}
 		}
 		out[i] = token

@@ -41,6 +41,7 @@ func (v *Vault) Reindex(ctx context.Context, pass Pass, newest keys.Secret) (Pro
 				return nil, err
 			case found.IsZero():
 				w.put(t, entry{kind: index, leads: pins[i].token})
+				w.keep(pins[i].token)
 				p.Changed++
 			case found != pins[i].token:
 				p.Conflicts++

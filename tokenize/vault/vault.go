@@ -182,6 +182,10 @@ func (w view) put(t tokenize.Token, e entry) {
 	w[t].entry, w[t].set = e, true
 }
 
+// keep has the write fail if an entry is no longer what was read: an index must not be left
+// that leads to a card which was forgotten meanwhile.
+func (w view) keep(t tokenize.Token) { w[t].set = true }
+
 // changes returns what write has to do, in the order of tokens.
 func (w view) changes() []Change {
 	var out []Change

@@ -43,7 +43,7 @@ func followsTheModel(t *testing.T, p Place) {
 	m.reopen()
 	defer func() { m.closeStore() }()
 	for range 300 {
-		switch n := m.rng.IntN(40); {
+		switch n := m.rng.IntN(42); {
 		case n < 20:
 			m.pin()
 		case n < 26:
@@ -60,6 +60,8 @@ func followsTheModel(t *testing.T, p Place) {
 			m.retokenise()
 		case n < 38:
 			m.reseal()
+		case n < 40:
+			m.forget()
 		default:
 			m.compare()
 		}
@@ -213,6 +215,29 @@ func (m *model) reseal() {
 		m.t.Errorf("reseal: %+v, %v, want %d cards", p, err, len(m.tokens))
 	}
 	m.ring.destroyBefore(owner)
+}
+
+// forget forgets some cards, each by its token or by one that it had.
+func (m *model) forget() {
+	var names []tokenize.Token
+	for range 5 {
+		n := m.rng.IntN(modelCards)
+		token, ok := m.tokens[n]
+		if !ok {
+			continue
+		}
+		delete(m.tokens, n)
+		for old, of := range m.retired {
+			if of == n {
+				token = old
+				delete(m.retired, old)
+			}
+		}
+		names = append(names, token)
+	}
+	if got, err := m.v.Forget(m.t.Context(), owner, names); err != nil || got < len(names) {
+		m.t.Errorf("forgot %d entries of %d cards, %v", got, len(names), err)
+	}
 }
 
 // compare reads everything.

@@ -45,6 +45,9 @@ func Run(t *testing.T, fresh func(t *testing.T) Place) {
 		{"ResumesJobs", resumesJobs},
 		{"Reseals", reseals},
 		{"Erases", erases},
+		{"Forgets", forgets},
+		{"ResumesForgetting", resumesForgetting},
+		{"ForgetsBetween", forgetsBetween},
 		{"FollowsTheModel", followsTheModel},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, fresh(t)) })
