@@ -24,7 +24,7 @@ type TenantStatus string
 const (
 	TenantActive     TenantStatus = "active"
 	TenantSuspended  TenantStatus = "suspended"  // nobody reads its rows; they still arrive, so that none is lost
-	TenantOffboarded TenantStatus = "offboarded" // its keys are destroyed; the name is never given again
+	TenantOffboarded TenantStatus = "offboarded" // its keys are destroyed, or about to be; the name is never given again
 )
 
 // TenantStatuses lists every status.

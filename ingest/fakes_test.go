@@ -31,6 +31,7 @@ type lake struct {
 	t            *testing.T
 	keys         *local.Keyring
 	tenants      *catalog.Tenants
+	register     string // its file
 	store        *memStore
 	transactions *memTable
 	rejected     *memTable
@@ -61,7 +62,8 @@ func newLake(t *testing.T, partitions int) *lake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tenants, err := catalog.OpenTenants(t.TempDir() + "/tenants.json")
+	register := t.TempDir() + "/tenants.json"
+	tenants, err := catalog.OpenTenants(register)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +75,7 @@ func newLake(t *testing.T, partitions int) *lake {
 		t.Fatal(err)
 	}
 	return &lake{
-		t: t, keys: k, tenants: tenants, store: &memStore{objects: map[string][]byte{}},
+		t: t, keys: k, tenants: tenants, register: register, store: &memStore{objects: map[string][]byte{}},
 		transactions: &memTable{}, rejected: &memTable{},
 		stream: newStream(partitions), encoder: wire.NewEncoder(k, wire.EncoderConfig{}),
 	}

@@ -12,6 +12,7 @@ type Stats struct {
 	Rows       int64 // added to a window
 	Totals     int64 // control totals added to a window
 	Duplicates int64 // dropped, their event was in the lake or in the window
+	Offboarded int64 // dropped, their tenant is off-boarded
 	Late       int64 // further behind the newest event than Config.LateAfter
 	OutOfOrder int64 // behind the newest event, late ones included
 
@@ -40,7 +41,7 @@ var reasons = [...]string{"undecodable", "unknown_schema", "unknown_tenant", "un
 func Reasons() []string { return reasons[:] }
 
 type stats struct {
-	records, rows, totals, duplicates, late, outOfOrder                                          atomic.Int64
+	records, rows, totals, duplicates, offboarded, late, outOfOrder                              atomic.Int64
 	commits, conflicts, unknown                                                                  atomic.Int64
 	appendErrors, putErrors, pollErrors, keyRetries, pinRetries, lastCommit, watermark, lastPoll atomic.Int64
 	rejected                                                                                     [len(reasons)]atomic.Int64
@@ -62,7 +63,7 @@ func (w *Worker) Stats() Stats {
 	s := &w.stats
 	out := Stats{
 		Records: s.records.Load(), Rows: s.rows.Load(), Totals: s.totals.Load(), Duplicates: s.duplicates.Load(),
-		Late: s.late.Load(), OutOfOrder: s.outOfOrder.Load(), Rejected: map[string]int64{},
+		Offboarded: s.offboarded.Load(), Late: s.late.Load(), OutOfOrder: s.outOfOrder.Load(), Rejected: map[string]int64{},
 		Commits: s.commits.Load(), Conflicts: s.conflicts.Load(), Unknown: s.unknown.Load(),
 		AppendErrors: s.appendErrors.Load(), PutErrors: s.putErrors.Load(),
 		PollErrors: s.pollErrors.Load(), KeyRetries: s.keyRetries.Load(), PinRetries: s.pinRetries.Load(),

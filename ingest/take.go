@@ -51,6 +51,7 @@ const (
 	asRow
 	asTotal
 	asRejected
+	asDropped // of a tenant that has left
 )
 
 // takeAll takes the records, closing windows that get full, and returns how many it took. It
@@ -106,6 +107,10 @@ func (w *Worker) prepare(ctx context.Context, r *Record, t *taken, now time.Time
 		var err error
 		if t.cause == nil {
 			err = w.judge(ctx, r, t, now)
+			if errors.Is(err, errLeft) {
+				t.verdict = asDropped
+				return true
+			}
 			if reason, isFinal := rejection(err); isFinal {
 				t.reason, t.cause = reason, err
 			}
@@ -149,10 +154,13 @@ func (w *Worker) pin(ctx context.Context, records []Record, now time.Time) error
 		if t.verdict != asRow || t.place < 0 {
 			continue
 		}
-		if token := tokens[t.place]; token.IsZero() {
-			t.verdict, t.reason, t.cause = asRejected, "unopenable", fmt.Errorf("pin card: %w", keys.ErrNoKey)
-		} else {
+		if token := tokens[t.place]; !token.IsZero() {
 			t.keepToken(token)
+			continue
+		}
+		t.verdict, t.reason, t.cause = asRejected, "unopenable", fmt.Errorf("pin card: %w", keys.ErrNoKey)
+		if errors.Is(w.orLeft(t.cause, cardlake.Tenant(t.row.Text(cardlake.TextTenant))), errLeft) {
+			t.verdict, t.cause = asDropped, nil
 		}
 	}
 	return nil
@@ -176,6 +184,11 @@ func (w *Worker) wait(ctx context.Context, err error, attempt int, p cardlake.Po
 // errTenant marks an event of a tenant that is not in the register.
 var errTenant = errors.New("field tenant names no tenant of the register")
 
+// errLeft marks an event of a tenant that is off-boarded. It is dropped: without the tenant's
+// keys it cannot be a row, and as a rejected record its fields in clear would stay readable,
+// sealed for the lake.
+var errLeft = errors.New("the tenant of the event is off-boarded")
+
 // errField marks an event that is well formed and breaks a rule of the table.
 var errField = errors.New("invalid field")
 
@@ -191,9 +204,9 @@ func (w *Worker) tenantOf(ctx context.Context, name cardlake.Tenant, now time.Ti
 	if t, ok := w.tenants[name]; ok {
 		return t, nil
 	}
-	record, err := w.Tenants.Lookup(name)
+	record, err := w.lookup(name)
 	if err != nil {
-		return tenant{}, errTenant
+		return tenant{}, err
 	}
 	t := tenant{number: len(w.tenants), owner: keys.OwnerOf(record.StorageID)}
 	if t.minter, err = w.tokenizer.Minter(ctx, t.owner, now); err != nil {
@@ -203,14 +216,39 @@ func (w *Worker) tenantOf(ctx context.Context, name cardlake.Tenant, now time.Ti
 	return t, nil
 }
 
+// lookup finds a tenant that events may be of: a suspended one too, whose rows still arrive.
+// The register is asked anew for each Poll, and for each control total.
+func (w *Worker) lookup(name cardlake.Tenant) (catalog.TenantRecord, error) {
+	r, err := w.Tenants.Lookup(name)
+	switch {
+	case err != nil:
+		return r, errTenant
+	case r.Status == catalog.TenantOffboarded:
+		return r, errLeft
+	}
+	return r, nil
+}
+
+// orLeft is errLeft instead of an error that a tenant's missing keys have, if the tenant has left
+// since the Poll looked it up.
+func (w *Worker) orLeft(err error, name cardlake.Tenant) error {
+	if !errors.Is(err, keys.ErrNoKey) && !errors.Is(err, wire.ErrUnopenable) {
+		return err
+	}
+	if _, left := w.lookup(name); errors.Is(left, errLeft) {
+		return left
+	}
+	return err
+}
+
 // judge makes the record a row or a control total.
 func (w *Worker) judge(ctx context.Context, r *Record, t *taken, now time.Time) error {
 	if w.TotalsWriter != nil && w.totals.Is(r.Value) {
 		if err := w.totals.Decode(r.Value, &t.total); err != nil {
 			return err
 		}
-		if _, err := w.Tenants.Lookup(t.total.Tenant); err != nil {
-			return errTenant
+		if _, err := w.lookup(t.total.Tenant); err != nil {
+			return err
 		}
 		t.total.Region, t.total.Processor = card.MaskPANs(t.total.Region), card.MaskPANs(t.total.Processor)
 		if r.Position.Offset >= w.landed[r.Position.StreamPartition].Next {
@@ -224,12 +262,13 @@ func (w *Worker) judge(ctx context.Context, r *Record, t *taken, now time.Time) 
 	if err != nil {
 		return err
 	}
-	tenant, err := w.tenantOf(ctx, cardlake.Tenant(row.Text(cardlake.TextTenant)), now)
-	if err != nil {
-		return err
+	name := cardlake.Tenant(row.Text(cardlake.TextTenant))
+	tenant, err := w.tenantOf(ctx, name, now)
+	if err == nil {
+		err = w.decoder.OpenRow(ctx, tenant.owner, row, sealed, &w.pan)
 	}
-	if err := w.decoder.OpenRow(ctx, tenant.owner, row, sealed, &w.pan); err != nil {
-		return err
+	if err != nil {
+		return w.orLeft(err, name)
 	}
 	defer w.pan.Clear()
 	w.clean(row, now, r.Position)
@@ -386,6 +425,9 @@ func (w *Worker) advance(r *Record, t *taken) {
 	state.next.Next++
 	state.last = r.Time
 	w.stats.records.Add(1)
+	if t.verdict == asDropped {
+		w.stats.offboarded.Add(1)
+	}
 	if !t.isNew {
 		return
 	}

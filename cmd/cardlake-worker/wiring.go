@@ -86,7 +86,7 @@ func work(ctx context.Context, o *options, stderr io.Writer) (err error) {
 	err = worker.Run(ctx)
 	endTail() // it serves until the last commit
 	s := worker.Stats()
-	log.Info("worker ends", "records", s.Records, "rows", s.Rows, "duplicates", s.Duplicates, "rejected", s.Rejected, "commits", s.Commits)
+	log.Info("worker ends", "records", s.Records, "rows", s.Rows, "duplicates", s.Duplicates, "rejected", s.Rejected, "offboarded", s.Offboarded, "commits", s.Commits)
 	if traces != nil {
 		endTraces(traces, log)
 	}

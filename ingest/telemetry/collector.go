@@ -75,6 +75,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	send(rows, float64(r.Rows))
 	send(totals, float64(r.ControlTotals))
 	send(duplicates, float64(r.Duplicates))
+	send(offboarded, float64(r.Offboarded))
 	for field, n := range r.Removed {
 		send(removed, float64(n), field)
 	}

@@ -48,6 +48,8 @@ var (
 		"Control totals added to a window: the processor's counts that the lake is reconciled against.", nil}
 	duplicates = metric{"cardlake_worker_duplicate_records_total", counter, nil,
 		"Records dropped because their event was in the lake or in the window already.", nil}
+	offboarded = metric{"cardlake_worker_offboarded_records_total", counter, nil,
+		"Records dropped because their tenant is off-boarded. They are kept nowhere.", nil}
 	removed = metric{"cardlake_worker_removed_card_numbers_total", counter, []string{"field"},
 		"What looked like card numbers in fields that people and terminals fill in, masked before the row was added, by field. The log names the tenant.", nil}
 	rejects = metric{"cardlake_worker_rejected_records_total", counter, []string{"reason"},
@@ -104,6 +106,6 @@ var (
 var metrics = []metric{
 	ready, oldest, lastCommit, lastPoll, lastAnswer, pending, openRows, openBytes, watermark,
 	lagSeconds, lagRecords, taken, committed, partWatermark, faulty,
-	records, rows, totals, duplicates, removed, rejects, late, outOfOrder, commits, conflicts, unknown, errorsOf,
+	records, rows, totals, duplicates, offboarded, removed, rejects, late, outOfOrder, commits, conflicts, unknown, errorsOf,
 	stageDuration, windowDuration, pollRecords, commitRows, fileRows, fileBytes,
 }

@@ -105,6 +105,7 @@ type Report struct {
 	Rows            int64            `json:"rows"`
 	ControlTotals   int64            `json:"control_totals"`
 	Duplicates      int64            `json:"duplicates"`
+	Offboarded      int64            `json:"offboarded"` // dropped, of tenants that have left
 	Late            int64            `json:"late"`
 	OutOfOrder      int64            `json:"out_of_order"`
 	Rejected        map[string]int64 `json:"rejected"` // by reason
@@ -140,7 +141,7 @@ func (v *View) Report() Report {
 		OldestUncommitted: known(status.Oldest), LastPoll: known(status.LastPoll),
 		LastCommit: known(status.LastCommit), Watermark: known(stats.Watermark),
 		Records: stats.Records, Rows: stats.Rows, ControlTotals: stats.Totals, Duplicates: stats.Duplicates,
-		Late: stats.Late, OutOfOrder: stats.OutOfOrder, Rejected: rejected(stats), Removed: removals(stats),
+		Offboarded: stats.Offboarded, Late: stats.Late, OutOfOrder: stats.OutOfOrder, Rejected: rejected(stats), Removed: removals(stats),
 		Commits: stats.Commits, Conflicts: stats.Conflicts, UnknownOutcomes: stats.Unknown, Errors: failures(stats),
 	}
 	if s, ok := v.source.(answering); ok {

@@ -71,7 +71,7 @@ func place(p int32) cardlake.StreamPartition {
 func full() *standing {
 	return &standing{
 		stats: ingest.Stats{
-			Records: 10, Rows: 7, Totals: 13, Duplicates: 1, Late: 2, OutOfOrder: 3, Rejected: map[string]int64{"undecodable": 2},
+			Records: 10, Rows: 7, Totals: 13, Duplicates: 1, Offboarded: 14, Late: 2, OutOfOrder: 3, Rejected: map[string]int64{"undecodable": 2},
 			Removals: []ingest.Removal{{Tenant: "a", Field: "merchant_name", Count: 2}, {Tenant: "b", Field: "merchant_name", Count: 3}},
 
 			Commits: 4, Conflicts: 5, Unknown: 6, AppendErrors: 7, PutErrors: 8, PollErrors: 9, KeyRetries: 11, PinRetries: 12,
@@ -116,6 +116,7 @@ func TestEveryMetric(t *testing.T) {
 		"cardlake_worker_rows_total":                                                       7,
 		"cardlake_worker_control_totals_added_total":                                       13,
 		"cardlake_worker_duplicate_records_total":                                          1,
+		"cardlake_worker_offboarded_records_total":                                         14,
 		"cardlake_worker_removed_card_numbers_total{field=merchant_name}":                  5,
 		"cardlake_worker_removed_card_numbers_total{field=merchant_city}":                  0,
 		"cardlake_worker_removed_card_numbers_total{field=merchant_id}":                    0,
