@@ -269,6 +269,9 @@ func TestGone(t *testing.T) {
 		s.plant(aurora, body, expired)
 	})
 	t.Run("a tenant", func(t *testing.T) {
+		if os.Geteuid() != 0 {
+			t.Skip("takes two people: whom sudo was used by is believed of root alone")
+		}
 		before, body := s.table(), s.holding(offShop)
 		hold := strings.TrimSpace(s.runs("cardlake", "", as("hold", "add", "-tenant", "boreal", "-case", "17/2026", "-why", "court order")...))
 		offboard := func(by string) ran {

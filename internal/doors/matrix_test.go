@@ -101,6 +101,9 @@ func checkTable(t *testing.T, d door, p grants.Principal, table *cardlake.Table)
 	if !d.isThorough {
 		return
 	}
+	if table.ByTenant && !strings.Contains(whole.aside, fmt.Sprintf(" Files:%d ", len(e.tenants))) {
+		t.Errorf("%s: other files were read than those of %v: %s", who, e.tenants, whole.aside)
+	}
 	checkCount(t, who+", count(*)", d, d.ask(p, "SELECT count(*) AS n FROM "+table.FullName()), int64(len(e.rows)))
 	for _, c := range table.Columns {
 		if slices.ContainsFunc(e.columns, func(have cardlake.Column) bool { return have.Name == c.Name }) {

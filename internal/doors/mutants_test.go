@@ -26,7 +26,7 @@ var mutants = []struct{ name, file, from, to string }{
 	{"positions are told to all", "queries/queries.go", "s.Positions, s.Lacking, s.TailError, s.Unanswered = nil, nil, nil, nil", ""},
 	{"nothing is recorded before", "queries/gateway.go", "if err := g.record(ctx, line.asked()); err != nil {", "if err := error(nil); err != nil {"},
 	{"a refusal is not recorded", "queries/gateway.go", "if unrecorded := g.recordLate(ctx, line.refused(err)); unrecorded != nil {", "if unrecorded := error(nil); unrecorded != nil {"},
-	{"forbids do not forbid", "catalog/grants/evaluate.go", "if forbids := q.which(q.forbids, resource); len(forbids) > 0 {", "if forbids := q.which(q.forbids, resource); len(forbids) > 1000 {"},
+	{"forbids of clear values do not forbid", "catalog/grants/evaluate.go", "forbids := q.which(q.forbids, clear)\n\tif len(forbids) == 0 {", "forbids := q.which(q.forbids, clear)\n\tif true {"},
 	{"forbids of masked values do not forbid", "catalog/grants/evaluate.go", "if forbids := q.which(q.forbids, masked); len(forbids) > 0 {", "if forbids := q.which(q.forbids, masked); len(forbids) > 1000 {"},
 	{"except is forgotten", "catalog/grants/decision.go", "if _, excepted := slices.BinarySearch(d.Except, tenant); excepted && tenant != \"\" {", "if false {"},
 	{"table functions are allowed", "queries/check.go", "if !tableFunctions[name] ||", "if false && !tableFunctions[name] ||"},

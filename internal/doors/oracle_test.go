@@ -22,6 +22,8 @@ when { resource.tenant.country == "BR" && resource.tag == "identifier" && resour
 @id("etl.all") permit (principal in Lake::Persona::"etl_job", action in Lake::Action::"read", resource is Lake::Slice)
 when { ["public", "money", "identifier", "truncated_pan"].contains(resource.tag) };
 @id("etl.not-rejected") forbid (principal in Lake::Persona::"etl_job", action, resource in Lake::Table::"cards.transactions_rejected");
+@id("etl.truncated-masked") forbid (principal in Lake::Persona::"etl_job", action, resource is Lake::Slice)
+when { resource.tag == "truncated_pan" && resource.access == "clear" };
 @id("etl.not-bolivar") forbid (principal in Lake::Persona::"etl_job", action, resource is Lake::Slice)
 when { resource.tenant == Lake::Tenant::"bolivar" };
 
@@ -84,7 +86,7 @@ func given(p grants.Principal, table *cardlake.Table, c cardlake.Column, t cardl
 		}
 		return max(only(grants.Clear, cardlake.Public, cardlake.MoneyTag), only(grants.Masked, cardlake.Identifier))
 	case p.Kind == grants.ETLJob && table != cardlake.Rejected && t != bolivar:
-		return only(grants.Clear, cardlake.Public, cardlake.MoneyTag, cardlake.Identifier, cardlake.TruncatedPAN)
+		return max(only(grants.Clear, cardlake.Public, cardlake.MoneyTag, cardlake.Identifier), only(grants.Masked, cardlake.TruncatedPAN))
 	case p.Kind == grants.TenantAnalyst && own == string(t):
 		return only(grants.Clear, cardlake.Public, cardlake.MoneyTag, cardlake.Identifier, cardlake.TruncatedPAN)
 	case p.Kind == grants.TenantService && own == string(t):

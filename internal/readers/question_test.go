@@ -51,7 +51,7 @@ func questions(noon int64) map[string]question {
 			Table: "transactions", Time: t, By: []string{"stream", "stream_partition"}, Sum: []string{"stream_offset"}, Range: []string{"stream_offset"},
 		},
 		"rejected": {
-			Table: "transactions_rejected", Time: "rejected_at", By: []string{"reason", "stream_partition"}, Distinct: []string{"payload"}, Range: []string{"stream_offset", "record_time"},
+			Table: "transactions_rejected", Time: "rejected_at", By: []string{"reason", "stream_partition"}, Distinct: []string{"detail"}, Range: []string{"stream_offset", "record_time"},
 		},
 		"totals": {
 			Table: "control_totals", Time: "minute", By: []string{"tenant", "currency", day},

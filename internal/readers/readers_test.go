@@ -18,8 +18,12 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog"
+	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/catalog/iceberg"
 	"github.com/cardlake/cardlake/internal/postgrestest"
+	"github.com/cardlake/cardlake/keys"
+	"github.com/cardlake/cardlake/keys/local"
 	"github.com/cardlake/cardlake/writers/objects"
 	"github.com/cardlake/cardlake/writers/objects/s3test"
 )
@@ -50,6 +54,7 @@ func TestIndependentReadersAgree(t *testing.T) {
 // check is the test, of a lake whose catalog SQLAlchemy finds at the URL.
 func (s *site) check(python, catalogURL string) {
 	s.t.Helper()
+	s.permit()
 	asked := questions(s.noon.UnixMicro())
 	var before answers
 	for _, events := range []int{1200, 700} {
@@ -84,6 +89,31 @@ func (s *site) check(python, catalogURL string) {
 	s.t.Logf("%d events, %d rejected records and %d control totals are the same for all", s.events, s.spoiled, s.totals)
 }
 
+// permit makes the grants under which operators query everything, and the audit log's key.
+func (s *site) permit() {
+	s.t.Helper()
+	lakeKeys, err := local.CreateFile(s.dir.LakeKeyring(), s.dir.LakeSecret(), keys.LakePurposes)
+	if err == nil {
+		err = lakeKeys.EnsureOwners(s.t.Context(), keys.Lake)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	register, err := catalog.OpenTenants(s.dir.Tenants())
+	if err == nil {
+		err = grants.Init(s.dir.Grants(), register)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(s.dir.Grants(), "policies", "readers.cedar"), []byte(`@id("readers.query")
+@description("The readers' test compares all columns.")
+permit (principal in Lake::Persona::"operator", action == Lake::Action::"query", resource is Lake::Slice);
+`), 0o600)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // count adds a column of an answer.
 func count(rows [][]string, column int) (n int) {
 	for _, row := range rows {
@@ -99,7 +129,7 @@ func (s *site) query(asked map[string]question) answers {
 	s.t.Helper()
 	out := answers{}
 	for name, q := range asked {
-		cmd := exec.CommandContext(s.t.Context(), filepath.Join(s.bin, "cardlake"), slices.Concat([]string{"query", "-format", "json"}, s.flags, []string{q.sql()})...)
+		cmd := exec.CommandContext(s.t.Context(), filepath.Join(s.bin, "cardlake"), slices.Concat([]string{"query", "-as", "operator/local", "-format", "json"}, s.flags, []string{q.sql()})...)
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		text, err := cmd.Output()
