@@ -420,7 +420,7 @@ func TestTermination(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v\n%s", err, r.log.String())
 	}
-	if want := "rows=20 duplicates=0 rejected=map[] commits=1"; !strings.Contains(r.log.String(), want) {
+	if want := "rows=20 duplicates=0 rejected=map[] offboarded=0 commits=1"; !strings.Contains(r.log.String(), want) {
 		t.Errorf("the log has no %q:\n%s", want, r.log.String())
 	}
 }
