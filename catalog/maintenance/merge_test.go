@@ -29,7 +29,7 @@ import (
 // everything has a required and an optional column of every type.
 var everything = func() *cardlake.Table {
 	t := &cardlake.Table{Namespace: "test", Name: "everything", Time: "at", ByTenant: true, Columns: []cardlake.Column{
-		{1, "at", cardlake.TimestampTZ, false, cardlake.Public, ""}, {2, "tenant", cardlake.String, false, cardlake.Public, ""},
+		{ID: 1, Name: "at", Type: cardlake.TimestampTZ, Tag: cardlake.Public}, {ID: 2, Name: "tenant", Type: cardlake.String, Tag: cardlake.Public},
 	}}
 	for kind := cardlake.String; kind <= cardlake.Decimal18x4; kind++ {
 		for _, optional := range []bool{false, true} {
@@ -385,7 +385,7 @@ func TestCheck(t *testing.T) {
 // TestSum: it tells rows that differ in anything, and nothing else.
 func TestSum(t *testing.T) {
 	table := &cardlake.Table{Namespace: "t", Name: "t", Time: "at", Columns: []cardlake.Column{
-		{1, "at", cardlake.TimestampTZ, false, cardlake.Public, ""}, {2, "a", cardlake.String, true, cardlake.Public, ""}, {3, "b", cardlake.String, true, cardlake.Public, ""}, {4, "n", cardlake.Int64, true, cardlake.Public, ""},
+		{ID: 1, Name: "at", Type: cardlake.TimestampTZ, Tag: cardlake.Public}, {ID: 2, Name: "a", Type: cardlake.String, Nullable: true, Tag: cardlake.Public}, {ID: 3, Name: "b", Type: cardlake.String, Nullable: true, Tag: cardlake.Public}, {ID: 4, Name: "n", Type: cardlake.Int64, Nullable: true, Tag: cardlake.Public},
 	}}
 	type row struct {
 		at   int64
