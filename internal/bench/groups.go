@@ -84,7 +84,19 @@ var groups = []group{
 	},
 	{
 		title: "QUERIES", sources: []source{{"./queries/embedded", "."}},
-		pairs: []pair{{"Query/gateway", "Query/reference=duckdb-new"}},
+		pairs: []pair{
+			{"Query/gateway", "Query/reference=duckdb-new"},
+			{"Gateway/count/everything", "Gateway/count/raw"}, {"Gateway/sums/everything", "Gateway/sums/raw"}, {"Gateway/sums/tenants", "Gateway/sums/raw"},
+		},
+	},
+	{
+		title: "COMPACTION: small files → one sorted file", note: "Merge checks what it wrote, row by row; ReferenceDuckDB is COPY of the same files, ordered.",
+		sources: []source{{"./catalog/maintenance", "."}}, columns: []string{"rows/cpu-s", "MB/s", "bytes/row", "peak-MiB"},
+		pairs: []pair{{"Merge/16x12800/workers=1", "ReferenceDuckDB/16x12800/workers=1"}},
+	},
+	{
+		title: "AUDIT: a record in a log that processes share", sources: []source{{"./catalog/audit", "^BenchmarkShared$"}},
+		pairs: []pair{{"Shared/callers=256", "Shared/reference=fsync-per-record"}},
 	},
 	{title: "ISO 8583", sources: []source{{"./processor/iso8583", "."}}, pairs: []pair{{"Parse", "ParseMoovReference"}}},
 }
