@@ -14,6 +14,7 @@ import (
 	"github.com/cardlake/cardlake/catalog/audit"
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/queries"
+	"github.com/cardlake/cardlake/queries/queriestest"
 	"github.com/cardlake/cardlake/queries/render"
 )
 
@@ -87,7 +88,7 @@ func checkTable(t *testing.T, d door, p grants.Principal, table *cardlake.Table)
 	one := &fixed{}
 	for i, c := range e.columns {
 		counts = append(counts, fmt.Sprintf(`count("%s") AS n%d`, c.Name, i))
-		one.columns = append(one.columns, queries.Column{Name: fmt.Sprintf("n%d", i), Type: arrowType(cardlake.Int64)})
+		one.columns = append(one.columns, queries.Column{Name: fmt.Sprintf("n%d", i), Type: queriestest.ArrowType(cardlake.Int64)})
 		n := int64(0)
 		for _, row := range e.rows {
 			if row[i] != nil {
@@ -141,7 +142,7 @@ func order(table *cardlake.Table) string {
 
 func checkCount(t *testing.T, what string, d door, a answer, want int64) {
 	t.Helper()
-	checkAnswer(t, what, d, a, &fixed{columns: []queries.Column{{Name: "n", Type: arrowType(cardlake.Int64)}}, rows: [][]any{{want}}})
+	checkAnswer(t, what, d, a, &fixed{columns: []queries.Column{{Name: "n", Type: queriestest.ArrowType(cardlake.Int64)}}, rows: [][]any{{want}}})
 }
 
 func checkAnswer(t *testing.T, what string, d door, a answer, want *fixed) {
@@ -209,7 +210,7 @@ func checkBytes(t *testing.T, who string, p grants.Principal, a answer) {
 func (e expected) answer() *fixed {
 	a := &fixed{rows: slices.Clone(e.rows)}
 	for _, c := range e.columns {
-		a.columns = append(a.columns, queries.Column{Name: c.Name, Type: arrowType(c.Type)})
+		a.columns = append(a.columns, queries.Column{Name: c.Name, Type: queriestest.ArrowType(c.Type)})
 	}
 	return a
 }

@@ -164,7 +164,7 @@ const tailPosition = "987654321"
 func (w tail) Tail(context.Context, cardlake.Positions) (queries.TailRows, error) {
 	fields := make([]arrow.Field, len(cardlake.Transactions.Columns))
 	for i, c := range cardlake.Transactions.Columns {
-		fields[i] = arrow.Field{Name: c.Name, Type: arrowType(c.Type), Nullable: c.Nullable}
+		fields[i] = arrow.Field{Name: c.Name, Type: queriestest.ArrowType(c.Type), Nullable: c.Nullable}
 	}
 	b := array.NewRecordBuilder(memory.DefaultAllocator, arrow.NewSchema(fields, nil))
 	defer b.Release()
@@ -196,24 +196,4 @@ func (w tail) Tail(context.Context, cardlake.Positions) (queries.TailRows, error
 		To:      cardlake.Positions{{Stream: "transactions", Partition: 7}: {Next: 987654321}},
 		Records: []arrow.RecordBatch{record}, Free: record.Release,
 	}, nil
-}
-
-func arrowType(t cardlake.Type) arrow.DataType {
-	switch t {
-	case cardlake.String:
-		return arrow.BinaryTypes.String
-	case cardlake.Binary:
-		return arrow.BinaryTypes.Binary
-	case cardlake.Bool:
-		return arrow.FixedWidthTypes.Boolean
-	case cardlake.Int32:
-		return arrow.PrimitiveTypes.Int32
-	case cardlake.Int64:
-		return arrow.PrimitiveTypes.Int64
-	case cardlake.Timestamp:
-		return &arrow.TimestampType{Unit: arrow.Microsecond}
-	case cardlake.TimestampTZ:
-		return &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}
-	}
-	return &arrow.Decimal128Type{Precision: 18, Scale: 4}
 }

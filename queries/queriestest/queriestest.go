@@ -251,7 +251,7 @@ func Parquet(table *cardlake.Table, rows int, value func(c cardlake.Column, row 
 	fields := make([]arrow.Field, len(table.Columns))
 	for i, c := range table.Columns {
 		fields[i] = arrow.Field{
-			Name: c.Name, Type: arrowType(c.Type), Nullable: c.Nullable,
+			Name: c.Name, Type: ArrowType(c.Type), Nullable: c.Nullable,
 			Metadata: arrow.MetadataFrom(map[string]string{"PARQUET:field_id": fmt.Sprint(c.ID)}),
 		}
 	}
@@ -284,7 +284,8 @@ func Parquet(table *cardlake.Table, rows int, value func(c cardlake.Column, row 
 	return out.Bytes(), nil
 }
 
-func arrowType(t cardlake.Type) arrow.DataType {
+// ArrowType is the Arrow type that an engine gives a column.
+func ArrowType(t cardlake.Type) arrow.DataType {
 	switch t {
 	case cardlake.String:
 		return arrow.BinaryTypes.String
