@@ -83,6 +83,11 @@ func (e *engine) Query(ctx context.Context, s queries.Statement) (queries.Rows, 
 	return &rows{left: e.rows, failAt: e.failAt, panicAt: e.panicAt, err: e.err}, nil
 }
 
+// Columns implements queries.Engine.
+func (e *engine) Columns(context.Context, queries.Statement) ([]queries.Column, error) {
+	return (&rows{}).Columns(), nil
+}
+
 // State implements queries.Engine.
 func (e *engine) State(_ context.Context, r queries.Read) (queries.Snapshot, error) {
 	return queries.Snapshot{Table: r.Table, ID: 7, CommittedAt: epoch, Files: 2, Rows: 30, Bytes: 4000}, nil

@@ -15,6 +15,7 @@ import (
 // found is what a statement that passed the check reads.
 type found struct {
 	tables []*cardlake.Table // by name
+	views  []*View           // by name
 	// columns are the names that it uses, in lower case; some may be of no column. all says
 	// that it may use every column of its tables.
 	columns map[string]bool
@@ -23,8 +24,8 @@ type found struct {
 
 // check walks a parse tree and returns what it reads. Whatever the grammar does not list is
 // refused: a node, a field of a node, a table, a function, a type. A refusal names none but
-// the tables that near returns.
-func check(tree []byte, tables []*cardlake.Table, near func() []*cardlake.Table) (*found, error) {
+// the tables and views that near returns.
+func check(tree []byte, tables []*cardlake.Table, views []*View, near func() []string) (*found, error) {
 	var parsed struct {
 		Error    bool   `json:"error"`
 		Type     string `json:"error_type"`
@@ -46,16 +47,18 @@ func check(tree []byte, tables []*cardlake.Table, near func() []*cardlake.Table)
 	case len(parsed.Statements) != 1:
 		return nil, &Error{Message: fmt.Sprintf("exactly one statement is allowed, not %d", len(parsed.Statements)), Offset: -1}
 	}
-	w := &walker{tables: tables, near: near, read: map[*cardlake.Table]bool{}, columns: map[string]bool{}, rows: map[string]bool{}}
+	w := &walker{tables: tables, views: views, near: near, read: map[*cardlake.Table]bool{}, seen: map[*View]bool{}, columns: map[string]bool{}, rows: map[string]bool{}}
 	if err := statement(w, nil, parsed.Statements[0]); err != nil {
 		return nil, err
 	}
 	for name := range w.rows {
 		w.all = w.all || w.columns[name] // a table's name as a value is all of its row
 	}
-	return &found{columns: w.columns, all: w.all, tables: slices.SortedFunc(maps.Keys(w.read), func(a, b *cardlake.Table) int {
-		return strings.Compare(a.FullName(), b.FullName())
-	})}, nil
+	return &found{
+		columns: w.columns, all: w.all,
+		tables: slices.SortedFunc(maps.Keys(w.read), func(a, b *cardlake.Table) int { return strings.Compare(a.FullName(), b.FullName()) }),
+		views:  slices.SortedFunc(maps.Keys(w.seen), func(a, b *View) int { return strings.Compare(a.FullName(), b.FullName()) }),
+	}, nil
 }
 
 func parsePosition(s string) int {
@@ -69,8 +72,10 @@ func parsePosition(s string) int {
 // walker carries what one check needs and finds.
 type walker struct {
 	tables []*cardlake.Table
-	near   func() []*cardlake.Table // those that a refusal may name
+	views  []*View
+	near   func() []string // those that a refusal may name
 	read   map[*cardlake.Table]bool
+	seen   map[*View]bool
 
 	columns, rows map[string]bool // names of columns; names and aliases of tables
 	all           bool
@@ -322,22 +327,24 @@ func (w *walker) table(s *scope, n node) error {
 				return nil
 			}
 		}
+		for _, v := range w.views {
+			if strings.EqualFold(schema, v.Namespace) && strings.EqualFold(name, v.Name) {
+				w.seen[v] = true
+				return nil
+			}
+		}
 	} else {
 		full = catalog + "." + full
 	}
 	return noTable(full, w.near(), at(n))
 }
 
-// noTable says that there is no table of the name, and which of the tables may be meant.
-func noTable(name string, tables []*cardlake.Table, offset int) *Error {
+// noTable says that there is no table of the name, and which of those there are may be meant.
+func noTable(name string, names []string, offset int) *Error {
 	e := &Error{Message: fmt.Sprintf("there is no table %q", name), Offset: offset}
-	if near := NearestTable(name, tables); near != "" {
+	if near := NearestTable(name, names); near != "" {
 		e.Hint = "did you mean " + near + "?"
-	} else if len(tables) > 0 {
-		names := make([]string, len(tables))
-		for i, t := range tables {
-			names[i] = t.FullName()
-		}
+	} else if len(names) > 0 {
 		e.Hint = "tables: " + strings.Join(names, ", ")
 	}
 	return e

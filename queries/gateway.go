@@ -17,6 +17,8 @@ import (
 type Config struct {
 	// Tables are those that may be read; none means cardlake.Tables.
 	Tables []*cardlake.Table
+	// Views are what callers may name beside them, each after those that it names.
+	Views []*View
 	// MaxRows bounds the rows of an answer; 0 means 1,000,000, less than 0 no bound.
 	MaxRows int64
 	// Timeout bounds the time until the engine answers; 0 means 5 minutes.
@@ -49,89 +51,106 @@ type Gateway struct {
 	permits  Permits
 	recorder Recorder
 	cfg      Config
+	views    views
 }
 
 // New returns a gateway to the engine.
 func New(parser Parser, engine Engine, permits Permits, recorder Recorder, cfg Config) *Gateway {
-	return &Gateway{parser: parser, engine: engine, permits: permits, recorder: recorder, cfg: cfg.withDefaults()}
+	return &Gateway{
+		parser: parser, engine: engine, permits: permits, recorder: recorder, cfg: cfg.withDefaults(),
+		views: views{all: cfg.Views, checked: map[*View]*viewTree{}},
+	}
 }
 
 // Check parses the statement and checks it against the allow-list without running it. A
 // refusal is an [*Error]. The statement has no decisions: nothing was permitted yet.
 func (g *Gateway) Check(ctx context.Context, sql string) (Statement, error) {
-	s, _, err := g.check(ctx, sql, func() []*cardlake.Table { return g.cfg.Tables })
-	return s, err
+	return g.check(ctx, sql, func() []string {
+		var names []string
+		for _, t := range g.cfg.Tables {
+			names = append(names, t.FullName())
+		}
+		for _, v := range g.cfg.Views {
+			names = append(names, v.FullName())
+		}
+		return names
+	})
 }
 
-func (g *Gateway) check(ctx context.Context, sql string, near func() []*cardlake.Table) (Statement, *found, error) {
+func (g *Gateway) check(ctx context.Context, sql string, near func() []string) (Statement, error) {
 	switch {
 	case strings.TrimSpace(sql) == "":
-		return Statement{}, nil, &Error{Message: "the statement is empty", Offset: -1}
+		return Statement{}, &Error{Message: "the statement is empty", Offset: -1}
 	case len(sql) > g.cfg.MaxSQL:
-		return Statement{}, nil, &Error{Message: fmt.Sprintf("the statement has %d bytes, at most %d are allowed", len(sql), g.cfg.MaxSQL), Offset: -1}
+		return Statement{}, &Error{Message: fmt.Sprintf("the statement has %d bytes, at most %d are allowed", len(sql), g.cfg.MaxSQL), Offset: -1}
 	case !utf8.ValidString(sql):
-		return Statement{}, nil, &Error{Message: "the statement is not valid UTF-8", Offset: -1}
+		return Statement{}, &Error{Message: "the statement is not valid UTF-8", Offset: -1}
 	case strings.IndexByte(sql, 0) >= 0:
 		// A C string ends here: what runs would not be what was checked.
-		return Statement{}, nil, &Error{Message: "the statement holds a zero byte", Offset: strings.IndexByte(sql, 0)}
+		return Statement{}, &Error{Message: "the statement holds a zero byte", Offset: strings.IndexByte(sql, 0)}
 	}
 	if err := growing(sql); err != nil {
-		return Statement{}, nil, err
+		return Statement{}, err
 	}
 	tree, err := g.parser.Parse(ctx, sql)
 	if err != nil {
-		return Statement{}, nil, fmt.Errorf("parse statement: %w", err)
+		return Statement{}, fmt.Errorf("parse statement: %w", err)
 	}
-	f, err := check(tree, g.cfg.Tables, near)
+	f, err := check(tree, g.cfg.Tables, g.cfg.Views, near)
 	if err != nil {
-		return Statement{}, nil, err
+		return Statement{}, err
 	}
-	s := Statement{SQL: sql, Reads: make([]Read, len(f.tables))}
-	for i, t := range f.tables {
-		s.Reads[i].Table = t
-	}
-	return s, f, nil
+	s := Statement{SQL: sql, Tree: tree}
+	return s, g.expand(ctx, &s, f)
 }
 
 // Query checks the statement, records it and runs it. The caller closes the result. A fault of
 // the statement is an [*Error]; ErrNotPermitted, ErrUnrecorded and ErrTimeout say why else there
 // is no answer.
 func (g *Gateway) Query(ctx context.Context, c grants.Caller, sql string) (*Result, error) {
-	limit := g.cfg.Timeout
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, ErrTimeout)
+	return g.QueryFor(ctx, c, grants.Query, sql)
+}
+
+// QueryFor is [Gateway.Query] for whoever does something else with the answer than to look at
+// it: grants.Export takes it away.
+func (g *Gateway) QueryFor(ctx context.Context, c grants.Caller, a grants.Action, sql string) (*Result, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, g.cfg.Timeout, ErrTimeout)
 	defer cancel()
-	line := newLine(c, sql)
-	s, f, err := g.check(ctx, sql, func() []*cardlake.Table { return g.permitted(c) })
+	line := newLine(c, a, sql)
+	s, err := g.prepare(ctx, c, a, sql, line)
 	if err != nil {
-		return nil, g.refuse(ctx, line, cause(ctx, limit, err))
+		return nil, g.refuse(ctx, line, cause(ctx, g.cfg.Timeout, err))
 	}
-	refused := g.permit(c, &s)
-	line.about(s, f)
+	return g.run(ctx, c, s, line, tighter(g.cfg.MaxRows, s.Limits.MaxRows), func(ctx context.Context) (Rows, error) { return g.engine.Query(ctx, s) })
+}
+
+// prepare checks the statement and gives its tables their decisions, and tells the line.
+func (g *Gateway) prepare(ctx context.Context, c grants.Caller, a grants.Action, sql string, line *line) (Statement, error) {
+	s, err := g.check(ctx, sql, func() []string { return g.names(ctx, c) })
+	if err != nil {
+		return Statement{}, err
+	}
+	refused := g.permit(c, a, &s)
+	line.about(s)
 	if refused != nil {
 		line.decided(refused)
-		return nil, g.refuse(ctx, line, ErrNotPermitted)
+		return Statement{}, ErrNotPermitted
 	}
-	limit = tighter(limit, s.Limits.Timeout)
-	ctx, cancel = context.WithTimeoutCause(ctx, limit, ErrTimeout)
+	return s, nil
+}
+
+// Columns returns the columns that the statement's answer would have, without running it. Only
+// a refusal is recorded: no row is read.
+func (g *Gateway) Columns(ctx context.Context, c grants.Caller, sql string) ([]Column, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, g.cfg.Timeout, ErrTimeout)
 	defer cancel()
-	if err := g.record(ctx, line.asked()); err != nil {
-		return nil, err
-	}
-	recorded := time.Now()
-	rows, err := g.engine.Query(ctx, s)
+	line := newLine(c, grants.Query, sql)
+	s, err := g.prepare(ctx, c, grants.Query, sql, line)
 	if err != nil {
-		err = cause(ctx, limit, err)
-		if unrecorded := g.recordLate(ctx, line.failed(err, 0)); unrecorded != nil {
-			return nil, unrecorded
-		}
-		return nil, err
+		return nil, g.refuse(ctx, line, cause(ctx, g.cfg.Timeout, err))
 	}
-	maxRows := tighter(g.cfg.MaxRows, s.Limits.MaxRows)
-	r := &Result{gateway: g, caller: c, reads: s.Reads, line: line, rows: rows, maxRows: maxRows, looked: recorded}
-	for i, snapshot := range rows.Snapshots() {
-		r.snapshots = append(r.snapshots, snapshot.within(s.Reads[i].Decision))
-	}
-	return r, nil
+	columns, err := g.engine.Columns(ctx, s)
+	return columns, cause(ctx, g.cfg.Timeout, err)
 }
 
 // refuse records that the statement was refused, or could not be looked at, and returns why.

@@ -65,6 +65,11 @@ func (e *engine) Query(ctx context.Context, s queries.Statement) (queries.Rows, 
 	return &answer{e, e.rows}, nil
 }
 
+// Columns implements queries.Engine.
+func (e *engine) Columns(context.Context, queries.Statement) ([]queries.Column, error) {
+	return []queries.Column{{Name: "n"}}, nil
+}
+
 // State implements queries.Engine.
 func (e *engine) State(_ context.Context, r queries.Read) (queries.Snapshot, error) {
 	return queries.Snapshot{Table: r.Table, ID: 7, Positions: cardlake.Positions{{Stream: "s"}: {Next: 9}}}, nil
@@ -558,4 +563,98 @@ func TestHintsNameWhatIsPermitted(t *testing.T) {
 	if _, err := some.Describe(ctx, "cards.transaction"); err == nil || !strings.Contains(err.Error(), "did you mean cards.transactions?") {
 		t.Errorf("a slip: %v", err)
 	}
+}
+
+// TestScansAreDecidedAndRecorded as statements are, under their own action.
+func TestScansAreDecidedAndRecorded(t *testing.T) {
+	e, log := &engine{rows: 3}, &queriestest.Log{}
+	var action grants.Action
+	permits := queriestest.Permits(func(c grants.Caller, a grants.Action, t *cardlake.Table) *grants.Decision {
+		action = a
+		d := queriestest.Only(nil, "acme")(c, a, t)
+		d.Limits.MaxRows = 2
+		return d
+	})
+	g := queries.New(selects{}, e, permits, log, queries.Config{MaxRows: 1})
+	scan := queries.Scan{Action: grants.ReadChanges, Table: "cards.transactions", What: "changes after 7"}
+	var read queries.Read
+	r, err := g.Scan(t.Context(), queriestest.Caller, scan, func(ctx context.Context, r queries.Read) (queries.Rows, error) {
+		read = r
+		return e.Query(ctx, queries.Statement{})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := drain(r); n != 2 || !errors.Is(err, queries.ErrTooManyRows) {
+		t.Errorf("got %d rows and %v, want the grant's 2", n, err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if action != grants.ReadChanges || read.Table != cardlake.Transactions || read.Decision.Scope("acme") == nil || read.Decision.Scope("other") != nil {
+		t.Errorf("read %v as %s", read, action)
+	}
+	var actions []string
+	for _, r := range log.Records() {
+		actions = append(actions, r.Action+" "+r.Resource)
+	}
+	if diff := cmp.Diff([]string{"changes cards.transactions", "changes.done cards.transactions"}, actions); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+
+	for name, tc := range map[string]struct {
+		scan    queries.Scan
+		permits queriestest.Permits
+		want    error
+	}{
+		"not permitted": {scan, queriestest.Nothing, queries.ErrNotPermitted},
+		"the audit log": {queries.Scan{Action: grants.Export, Table: "audit.events"}, queriestest.Everything, queries.ErrNotPermitted},
+		"no table":      {queries.Scan{Action: grants.Export, Table: "cards.transaction"}, queriestest.Everything, nil},
+		"unrecorded":    {scan, queriestest.Everything, queries.ErrUnrecorded},
+	} {
+		log := &queriestest.Log{}
+		if tc.want == queries.ErrUnrecorded {
+			log.Fail(errors.New("full"))
+		}
+		opened := false
+		_, err := queries.New(selects{}, e, tc.permits, log, queries.Config{}).Scan(t.Context(), queriestest.Caller, tc.scan, func(ctx context.Context, _ queries.Read) (queries.Rows, error) {
+			opened = true
+			return e.Query(ctx, queries.Statement{})
+		})
+		var fault *queries.Error
+		if opened || tc.want != nil && !errors.Is(err, tc.want) || tc.want == nil && !errors.As(err, &fault) {
+			t.Errorf("%s: got %v, opened: %v", name, err, opened)
+		}
+		if tc.want != queries.ErrUnrecorded && len(log.Records()) != 1 {
+			t.Errorf("%s: %d records, want the refusal", name, len(log.Records()))
+		}
+	}
+}
+
+// TestScanEndsWithItsGrant: rows that are read in files end like others when the grant goes.
+func TestScanEndsWithItsGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var withdrawn atomic.Bool
+		permits := queriestest.Permits(func(c grants.Caller, a grants.Action, t *cardlake.Table) *grants.Decision {
+			if withdrawn.Load() && a == grants.Export {
+				return queriestest.Nothing(c, a, t)
+			}
+			return queriestest.Everything(c, a, t)
+		})
+		e := &engine{rows: 1000, every: 100 * time.Millisecond}
+		r, err := queries.New(selects{}, e, permits, &queriestest.Log{}, queries.Config{}).Scan(t.Context(), queriestest.Caller,
+			queries.Scan{Action: grants.Export, Table: "cards.transactions"},
+			func(ctx context.Context, _ queries.Read) (queries.Rows, error) {
+				return e.Query(ctx, queries.Statement{})
+			})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		time.AfterFunc(10*time.Second, func() { withdrawn.Store(true) })
+		_, last, err := drain(r)
+		if !errors.Is(err, queries.ErrNotPermitted) || last.Sub(start) > 11*time.Second {
+			t.Errorf("got %v after %v", err, last.Sub(start))
+		}
+	})
 }

@@ -1,9 +1,9 @@
 package queries
 
 import (
+	"slices"
 	"strings"
 
-	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/catalog/grants"
 )
 
@@ -47,34 +47,34 @@ func distance(a, b string) int {
 }
 
 // NearestColumn returns the column whose name is nearest to name, or "", among those that are
-// there for whoever has the decisions.
-func NearestColumn(name string, reads []Read) string {
+// there for whoever runs the statement.
+func NearestColumn(name string, s Statement) string {
 	var names []string
-	for _, r := range reads {
+	for _, r := range s.Reads {
 		for i, a := range r.Decision.Access() {
 			if a != grants.Dropped {
 				names = append(names, r.Table.Columns[i].Name)
 			}
 		}
 	}
+	for _, v := range s.Views {
+		for _, c := range v.Columns {
+			names = append(names, c.Name)
+		}
+	}
 	return Nearest(name, names)
 }
 
-// NearestTable returns the full name of the table nearest to name, or "". A name without
-// its namespace is near to the table's full name.
-func NearestTable(name string, tables []*cardlake.Table) string {
-	full := make([]string, len(tables))
-	short := make([]string, len(tables))
-	for i, t := range tables {
-		full[i], short[i] = t.FullName(), t.Name
-	}
+// NearestTable returns the full name nearest to name, or "". A name without its namespace is
+// near to the full name of a table that is called so.
+func NearestTable(name string, full []string) string {
 	if !strings.Contains(name, ".") {
+		short := make([]string, len(full))
+		for i, f := range full {
+			_, short[i], _ = strings.Cut(f, ".")
+		}
 		if n := Nearest(name, short); n != "" {
-			for i := range short {
-				if short[i] == n {
-					return full[i]
-				}
-			}
+			return full[slices.Index(short, n)]
 		}
 	}
 	return Nearest(name, full)

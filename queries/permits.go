@@ -20,25 +20,30 @@ type Permits interface {
 // auditNamespace is that of the tables made of the audit log, which have an action of their own.
 const auditNamespace = "audit"
 
-// actionOn is what reading the table is.
-func actionOn(t *cardlake.Table) grants.Action {
-	if t.Namespace == auditNamespace {
-		return grants.ReadAudit
-	}
-	return grants.Query
-}
-
-// decide asks what the caller may read of the table. A decision about something else than was
+// decide asks what the caller may do with the table. A decision about something else than was
 // asked permits nothing.
-func (g *Gateway) decide(c grants.Caller, t *cardlake.Table) *grants.Decision {
-	d := g.permits.Decide(c, actionOn(t), t)
+func (g *Gateway) decide(c grants.Caller, a grants.Action, t *cardlake.Table) *grants.Decision {
+	nothing := func(reason string) *grants.Decision {
+		return &grants.Decision{Principal: c.Principal, Action: a, Table: t, Reason: reason}
+	}
+	if t.Namespace == auditNamespace {
+		if a != grants.Query {
+			return nothing("the audit log is read by SQL only")
+		}
+		a = grants.ReadAudit
+	}
+	d := g.permits.Decide(c, a, t)
 	switch {
 	case d == nil:
-		return &grants.Decision{Principal: c.Principal, Action: actionOn(t), Table: t, Reason: "no decision"}
-	case d.Principal != c.Principal || d.Action != actionOn(t) || d.Table != t || !isSound(d):
-		return &grants.Decision{Principal: c.Principal, Action: actionOn(t), Table: t, Reason: "the decision is not of what was asked", Version: d.Version}
+		return nothing("no decision")
+	case d.Principal != c.Principal || d.Action != a || d.Table != t || !isSound(d):
+		refused := nothing("the decision is not of what was asked")
+		refused.Version = d.Version
+		return refused
 	case !d.Until.IsZero() && !time.Now().Before(d.Until):
-		return &grants.Decision{Principal: c.Principal, Action: actionOn(t), Table: t, Reason: "the decision is out of date", Version: d.Version}
+		refused := nothing("the decision is out of date")
+		refused.Version = d.Version
+		return refused
 	}
 	return d
 }
@@ -50,9 +55,9 @@ func isSound(d *grants.Decision) bool {
 
 // permit gives each table its decision. It returns the first that permits nothing, nil if all
 // permit something.
-func (g *Gateway) permit(c grants.Caller, s *Statement) (refused *grants.Decision) {
+func (g *Gateway) permit(c grants.Caller, a grants.Action, s *Statement) (refused *grants.Decision) {
 	for i := range s.Reads {
-		d := g.decide(c, s.Reads[i].Table)
+		d := g.decide(c, a, s.Reads[i].Table)
 		if !d.Allowed() {
 			return d
 		}
@@ -64,7 +69,7 @@ func (g *Gateway) permit(c grants.Caller, s *Statement) (refused *grants.Decisio
 	}
 	// What reads no table costs time and memory all the same: it is for those who may read any.
 	for _, t := range g.cfg.Tables {
-		d := g.decide(c, t)
+		d := g.decide(c, a, t)
 		if d.Allowed() {
 			s.Limits = d.Limits
 			return nil
@@ -78,7 +83,7 @@ func (g *Gateway) permit(c grants.Caller, s *Statement) (refused *grants.Decisio
 func (g *Gateway) permitted(c grants.Caller) []*cardlake.Table {
 	var out []*cardlake.Table
 	for _, t := range g.cfg.Tables {
-		if g.decide(c, t).Allowed() {
+		if g.decide(c, grants.Query, t).Allowed() {
 			out = append(out, t)
 		}
 	}
@@ -179,12 +184,12 @@ func infoOf(d *grants.Decision) TableInfo {
 func (g *Gateway) Tables(ctx context.Context, c grants.Caller) ([]TableInfo, error) {
 	var out []TableInfo
 	for _, t := range g.cfg.Tables {
-		d := g.decide(c, t)
+		d := g.decide(c, grants.Query, t)
 		if !d.Allowed() {
 			continue
 		}
 		info := infoOf(d)
-		s, err := g.engine.State(ctx, Read{t, d})
+		s, err := g.engine.State(ctx, Read{Table: t, Decision: d})
 		if err != nil {
 			return nil, err
 		}
@@ -200,12 +205,12 @@ func (g *Gateway) Tables(ctx context.Context, c grants.Caller) ([]TableInfo, err
 // Describe returns the named table's columns as the caller has them. A name that is no
 // table's is an [*Error]; the names of the tables are in the public data dictionary, and one
 // of which the caller may read nothing is ErrNotPermitted.
-func (g *Gateway) Describe(_ context.Context, c grants.Caller, name string) (TableInfo, error) {
+func (g *Gateway) Describe(ctx context.Context, c grants.Caller, name string) (TableInfo, error) {
 	i := slices.IndexFunc(g.cfg.Tables, func(t *cardlake.Table) bool { return strings.EqualFold(t.FullName(), name) })
 	if i < 0 {
-		return TableInfo{}, noTable(name, g.permitted(c), -1)
+		return TableInfo{}, noTable(name, g.names(ctx, c), -1)
 	}
-	d := g.decide(c, g.cfg.Tables[i])
+	d := g.decide(c, grants.Query, g.cfg.Tables[i])
 	if !d.Allowed() {
 		return TableInfo{}, ErrNotPermitted
 	}
@@ -234,4 +239,12 @@ func (s Session) Tables(ctx context.Context) ([]TableInfo, error) {
 // Describe is [Gateway.Describe].
 func (s Session) Describe(ctx context.Context, name string) (TableInfo, error) {
 	return s.gateway.Describe(ctx, s.caller, name)
+}
+
+// Views is [Gateway.Views].
+func (s Session) Views(ctx context.Context) ([]*View, error) { return s.gateway.Views(ctx, s.caller) }
+
+// DescribeView is [Gateway.DescribeView].
+func (s Session) DescribeView(ctx context.Context, name string) (*View, error) {
+	return s.gateway.DescribeView(ctx, s.caller, name)
 }

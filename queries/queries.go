@@ -32,9 +32,14 @@ import (
 
 // Statement is a statement that passed the check.
 type Statement struct {
-	SQL string
-	// Reads are the tables that the statement reads, each once, in order of name.
+	SQL string // as its author wrote it
+	// Tree is its parse tree: the JSON of DuckDB's json_serialize_sql.
+	Tree []byte
+	// Reads are the tables that the statement and its views read, each once, in order of name.
 	Reads []Read
+	// Views are those that the statement names and those under them, each after those that it
+	// names.
+	Views []ViewUse
 	// Limits are the tightest of the decisions' bounds. Zero fields mean the engine's own.
 	Limits grants.Limits
 }
@@ -44,6 +49,9 @@ type Read struct {
 	Table *cardlake.Table
 	// Decision permits something; it is never the engine's to widen.
 	Decision *grants.Decision
+	// Uses says of each of Table.Columns whether the statement or a view of it can use it; nil
+	// means any.
+	Uses []bool
 }
 
 // Parser turns SQL into the parse tree that the check walks: the JSON of DuckDB's
@@ -56,6 +64,8 @@ type Parser interface {
 // when Query returns: the rows must not depend on it.
 type Engine interface {
 	Query(ctx context.Context, s Statement) (Rows, error)
+	// Columns returns the columns that the answer to Query would have.
+	Columns(ctx context.Context, s Statement) ([]Column, error)
 	// State returns the state in which the table would be read now, without its tail and
 	// without reading it.
 	State(ctx context.Context, r Read) (Snapshot, error)

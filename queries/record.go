@@ -22,12 +22,20 @@ type Recorder interface {
 	Append(ctx context.Context, r audit.Record) error
 }
 
-// Actions of the records. Those of one statement have the same Request.
+// The action of a record is what is done, and of those that follow it that and one of these. All
+// of one question have the same Request.
 const (
-	actionQuery = "query"       // asked; Refused if it was not answered
-	actionGoing = "query.going" // rows are being delivered still
-	actionDone  = "query.done"  // how it ended
+	going = ".going" // rows are being delivered still
+	done  = ".done"  // how it ended
 )
+
+// verb is what the record calls an action.
+func verb(a grants.Action) string {
+	if a == grants.ReadChanges {
+		return "changes"
+	}
+	return string(a)
+}
 
 const (
 	// maxText is the longest text that a record may have, in bytes: that of package audit.
@@ -51,9 +59,10 @@ func (g *Gateway) recordLate(ctx context.Context, r audit.Record) error {
 	return g.record(ctx, r)
 }
 
-// line is what the records of one statement have in common.
+// line is what the records of one question have in common.
 type line struct {
-	base audit.Record
+	action grants.Action
+	base   audit.Record
 	// end, if not nil, are details of how it ended.
 	end map[string]string
 }
@@ -62,9 +71,10 @@ type line struct {
 // the SHA-256 of the whole in letters, which no mask of digits can damage; but not of a text
 // that has a run of digits which the log masks, because whoever has the rest of it could find
 // the digits by trying.
-func newLine(c grants.Caller, sql string) *line {
-	l := &line{base: audit.Record{
-		Actor: c.Principal.String(), Origin: cut(c.Origin), Reason: cut(c.Reason), Request: cut(c.Request),
+func newLine(c grants.Caller, a grants.Action, sql string) *line {
+	l := &line{action: a, base: audit.Record{
+		Action: verb(a),
+		Actor:  c.Principal.String(), Origin: cut(c.Origin), Reason: cut(c.Reason), Request: cut(c.Request),
 		Resource: "statement", Detail: map[string]string{"statement": cut(sql)}, Numbers: map[string]int64{"statement_bytes": int64(len(sql))},
 	}}
 	if c.Request == "" {
@@ -86,7 +96,7 @@ func newLine(c grants.Caller, sql string) *line {
 }
 
 // about adds what the statement reads: tables, columns, and of what is permitted of them.
-func (l *line) about(s Statement, f *found) {
+func (l *line) about(s Statement) {
 	if len(s.Reads) == 0 {
 		return
 	}
@@ -99,7 +109,7 @@ func (l *line) about(s Statement, f *found) {
 		l.decided(r.Decision)
 		for i, a := range r.Decision.Access() {
 			name := r.Table.Columns[i].Name
-			if a == grants.Dropped || !f.all && !f.columns[name] {
+			if a == grants.Dropped || r.Uses != nil && !r.Uses[i] {
 				continue
 			}
 			if a == grants.Masked {
@@ -164,7 +174,7 @@ func union(list string, words []string) string {
 // asked is the record before the statement runs.
 func (l *line) asked() audit.Record {
 	r := l.base
-	r.Action, r.Outcome = actionQuery, audit.Allowed
+	r.Outcome = audit.Allowed
 	return r
 }
 
@@ -172,7 +182,7 @@ func (l *line) asked() audit.Record {
 // statement or of the grant, or of ours.
 func (l *line) refused(err error) audit.Record {
 	r := l.base
-	r.Action, r.Outcome = actionQuery, audit.Refused
+	r.Outcome = audit.Refused
 	var fault *Error
 	switch {
 	case errors.As(err, &fault):
@@ -185,26 +195,26 @@ func (l *line) refused(err error) audit.Record {
 }
 
 // short is a record that continues another: only what joins them is in it.
-func (l *line) short(action string, outcome audit.Outcome, rows int64) audit.Record {
+func (l *line) short(suffix string, outcome audit.Outcome, rows int64) audit.Record {
 	return audit.Record{
-		Actor: l.base.Actor, Action: action, Resource: l.base.Resource, Outcome: outcome, Origin: l.base.Origin,
+		Actor: l.base.Actor, Action: l.base.Action + suffix, Resource: l.base.Resource, Outcome: outcome, Origin: l.base.Origin,
 		Request: l.base.Request, Numbers: map[string]int64{"rows": rows},
 	}
 }
 
 // going is the record that rows are being delivered.
-func (l *line) going(rows int64) audit.Record { return l.short(actionGoing, audit.Allowed, rows) }
+func (l *line) going(rows int64) audit.Record { return l.short(going, audit.Allowed, rows) }
 
 // failed is the record of a statement that ended before its end.
 func (l *line) failed(err error, rows int64) audit.Record {
-	r := l.short(actionDone, audit.Failed, rows)
+	r := l.short(done, audit.Failed, rows)
 	r.Reason, r.Detail = cut(err.Error()), l.end
 	return r
 }
 
 // done is the record of an answer that was delivered, as far as it was wanted.
 func (l *line) done(a *Result) audit.Record {
-	r := l.short(actionDone, audit.Allowed, a.n)
+	r := l.short(done, audit.Allowed, a.n)
 	var snapshots []string
 	for _, s := range a.snapshots {
 		r.Numbers["files"] += s.Files

@@ -80,7 +80,7 @@ func (r *Result) next(row []any) error {
 // look asks the grants again and continues the record.
 func (r *Result) look() error {
 	for _, read := range r.reads {
-		if now := r.gateway.decide(r.caller, read.Table); !covers(now, read.Decision) {
+		if now := r.gateway.decide(r.caller, r.line.action, read.Table); !covers(now, read.Decision) {
 			r.line.end = map[string]string{"policy_version": cut(now.Version), "refused": cut(now.Reason)}
 			return fmt.Errorf("%w any more", ErrNotPermitted)
 		}

@@ -191,13 +191,15 @@ func instant(t time.Time, layout string) string {
 
 // tableNamed returns the table, or a fault that names the nearest.
 func tableNamed(name string) (*cardlake.Table, error) {
+	var names []string
 	for _, t := range cardlake.Tables {
+		names = append(names, t.FullName())
 		if strings.EqualFold(t.FullName(), name) {
 			return t, nil
 		}
 	}
 	fault := &queries.Error{Message: "there is no table \"" + name + "\"", Hint: `see "cardlake tables"`}
-	if near := queries.NearestTable(name, cardlake.Tables); near != "" {
+	if near := queries.NearestTable(name, names); near != "" {
 		fault.Hint = "did you mean " + near + "?"
 	}
 	return nil, fault

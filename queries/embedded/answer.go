@@ -25,6 +25,17 @@ type answer struct {
 
 // run prepares and executes the statement in the locked instance.
 func (a *answer) run(ctx context.Context, s queries.Statement) error {
+	if err := a.prepare(ctx, s); err != nil {
+		return err
+	}
+	a.row = make([]driver.Value, len(a.columns))
+	var err error
+	a.rows, err = a.stmt.QueryContext(ctx, nil)
+	return err
+}
+
+// prepare binds the statement to the instance's tables, and finds the answer's columns.
+func (a *answer) prepare(ctx context.Context, s queries.Statement) error {
 	stmt, err := a.instance.conn.PrepareContext(ctx, s.SQL)
 	if err != nil {
 		return prepareError{err}
@@ -50,9 +61,7 @@ func (a *answer) run(ctx context.Context, s queries.Statement) error {
 		a.columns = append(a.columns, queries.Column{Name: name, Type: typ})
 		a.convert = append(a.convert, convert)
 	}
-	a.row = make([]driver.Value, n)
-	a.rows, err = a.stmt.QueryContext(ctx, nil)
-	return err
+	return nil
 }
 
 // Columns implements queries.Rows.

@@ -176,7 +176,7 @@ func (e *Engine) Query(ctx context.Context, s queries.Statement) (_ queries.Rows
 	if a.instance, err = openInstance(ctx, cfg); err != nil {
 		return nil, err
 	}
-	if err := a.instance.define(ctx, sources); err != nil {
+	if err := a.instance.define(ctx, sources, s.Views); err != nil {
 		return nil, err
 	}
 	if err := a.instance.lock(ctx, sources); err != nil {
@@ -191,6 +191,28 @@ func (e *Engine) Query(ctx context.Context, s queries.Statement) (_ queries.Rows
 		return nil, explain(ctx, err, cfg, s)
 	}
 	return a, nil
+}
+
+// Columns implements queries.Engine: over tables without files.
+func (e *Engine) Columns(ctx context.Context, s queries.Statement) (_ []queries.Column, err error) {
+	a := &answer{}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	cfg := e.cfg
+	cfg.Memory = tighter(cfg.Memory, s.Limits.Memory)
+	if a.instance, err = openInstance(ctx, cfg); err != nil {
+		return nil, err
+	}
+	sources := make([]source, len(s.Reads))
+	for i, r := range s.Reads {
+		sources[i] = source{Read: r, paths: make([][]string, len(r.Decision.Scopes))}
+	}
+	if err := errors.Join(a.instance.define(ctx, sources, s.Views), a.instance.lock(ctx, nil)); err != nil {
+		return nil, err
+	}
+	if err := a.prepare(ctx, s); err != nil {
+		return nil, explain(ctx, err, cfg, s)
+	}
+	return a.columns, nil
 }
 
 // tighter returns the engine's bound, or the statement's if it has a smaller one.

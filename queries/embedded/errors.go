@@ -57,7 +57,7 @@ func explain(ctx context.Context, err error, cfg Config, s queries.Statement) er
 		out.Message = strings.TrimSpace(out.Message)
 		if f.Subtype == "COLUMN_NOT_FOUND" {
 			out.Message = fmt.Sprintf("there is no column %q", f.Name)
-			if near := queries.NearestColumn(f.Name, s.Reads); near != "" {
+			if near := queries.NearestColumn(f.Name, s); near != "" {
 				out.Hint = "did you mean " + near + "?"
 			}
 		}

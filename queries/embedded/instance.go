@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -90,39 +91,70 @@ func (in *instance) lock(ctx context.Context, sources []source) error {
 	return nil
 }
 
-// define makes each source's table.
-func (in *instance) define(ctx context.Context, sources []source) error {
+// define makes each source's table, and the views over them. A view reads tables of its own,
+// out of reach of the statement, which have the columns that a decision drops too: as NULL.
+func (in *instance) define(ctx context.Context, sources []source, views []queries.ViewUse) error {
 	for _, s := range sources {
-		err := in.exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quoteName(s.Table.Namespace), definition(s))
+		t := s.Table
+		err := in.exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quoteName(t.Namespace), definition(s, quoteName(t.Namespace)+"."+quoteName(t.Name), s.Decision.Access()))
 		if err != nil {
-			return fmt.Errorf("define %s: %w", s.Table.FullName(), err)
+			return fmt.Errorf("define %s: %w", t.FullName(), err)
+		}
+	}
+	if len(views) == 0 {
+		return nil
+	}
+	if err := in.exec(ctx, "CREATE SCHEMA "+underViews); err != nil {
+		return err
+	}
+	for _, s := range sources {
+		every := slices.Repeat([]grants.Access{grants.Clear}, len(s.Table.Columns))
+		if err := in.exec(ctx, definition(s, underViews+"."+quoteName(s.Table.FullName()), every)); err != nil {
+			return fmt.Errorf("define %s for views: %w", s.Table.FullName(), err)
+		}
+	}
+	for _, v := range views {
+		sql := v.SQL
+		for _, s := range sources {
+			sql = nameOf(s.Table).ReplaceAllLiteralString(sql, underViews+"."+quoteName(s.Table.FullName()))
+		}
+		err := in.exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quoteName(v.Namespace), "CREATE VIEW "+quoteName(v.Namespace)+"."+quoteName(v.Name)+" AS "+sql)
+		if err != nil {
+			return fmt.Errorf("define %s: %w", v.FullName(), err)
 		}
 	}
 	return nil
 }
 
+// underViews is the schema of the tables as views read them. The check knows no table in it.
+const underViews = "under_views"
+
+// nameOf finds the table's full name in the text of a view, which is ours.
+func nameOf(t *cardlake.Table) *regexp.Regexp {
+	return regexp.MustCompile(`\b` + regexp.QuoteMeta(t.FullName()) + `\b`)
+}
+
 // definition is the statement that makes the source's table: a view of what the decision
-// permits. Columns that no scope gives are not in it. Columns are found by their field id, as
-// Iceberg has it: a file from before a column was added or renamed reads right.
-func definition(s source) string {
-	access := s.Decision.Access()
+// permits, with the columns of which shown is not Dropped. Columns are found by their field id,
+// as Iceberg has it: a file from before a column was added or renamed reads right.
+func definition(s source, name string, shown []grants.Access) string {
 	var branches []string
 	for i, scope := range s.Decision.Scopes {
 		if len(s.paths[i]) > 0 {
-			branches = append(branches, "SELECT "+columns(s.Table, access, scope.Columns)+" FROM "+files(s.Table, scope.Columns, s.paths[i])+where(s.Read, i))
+			branches = append(branches, "SELECT "+columns(s.Table, shown, scope.Columns)+" FROM "+files(s.Table, scope.Columns, s.paths[i])+where(s.Read, i))
 		}
 	}
 	if len(branches) == 0 {
-		branches = []string{"SELECT " + columns(s.Table, access, make([]grants.Access, len(access))) + " WHERE FALSE"}
+		branches = []string{"SELECT " + columns(s.Table, shown, make([]grants.Access, len(shown))) + " WHERE FALSE"}
 	}
-	return "CREATE VIEW " + quoteName(s.Table.Namespace) + "." + quoteName(s.Table.Name) + " AS " + strings.Join(branches, " UNION ALL ")
+	return "CREATE VIEW " + name + " AS " + strings.Join(branches, " UNION ALL ")
 }
 
-// columns are those that any scope gives, as this one does.
-func columns(t *cardlake.Table, any, scope []grants.Access) string {
+// columns are those that are shown, as this scope gives them.
+func columns(t *cardlake.Table, shown, scope []grants.Access) string {
 	var list []string
 	for i, c := range t.Columns {
-		if any[i] != grants.Dropped {
+		if shown[i] != grants.Dropped {
 			list = append(list, queries.ColumnSQL(c, scope[i])+" AS "+quoteName(c.Name))
 		}
 	}
