@@ -20,6 +20,7 @@ type found struct {
 	// that it may use every column of its tables.
 	columns map[string]bool
 	all     bool
+	root    any // the statement's tree
 }
 
 // check walks a parse tree and returns what it reads. Whatever the grammar does not list is
@@ -47,15 +48,15 @@ func check(tree []byte, tables []*cardlake.Table, views []*View, near func() []s
 	case len(parsed.Statements) != 1:
 		return nil, &Error{Message: fmt.Sprintf("exactly one statement is allowed, not %d", len(parsed.Statements)), Offset: -1}
 	}
-	w := &walker{tables: tables, views: views, near: near, read: map[*cardlake.Table]bool{}, seen: map[*View]bool{}, columns: map[string]bool{}, rows: map[string]bool{}}
+	w := &walker{tables: tables, views: views, near: near, read: map[*cardlake.Table]bool{}, seen: map[*View]bool{}, columns: map[string]bool{}, values: map[string]bool{}, rows: map[string]bool{}}
 	if err := statement(w, nil, parsed.Statements[0]); err != nil {
 		return nil, err
 	}
 	for name := range w.rows {
-		w.all = w.all || w.columns[name] // a table's name as a value is all of its row
+		w.all = w.all || w.values[name] // a table's name as a value is all of its row
 	}
 	return &found{
-		columns: w.columns, all: w.all,
+		columns: w.columns, all: w.all, root: parsed.Statements[0],
 		tables: slices.SortedFunc(maps.Keys(w.read), func(a, b *cardlake.Table) int { return strings.Compare(a.FullName(), b.FullName()) }),
 		views:  slices.SortedFunc(maps.Keys(w.seen), func(a, b *View) int { return strings.Compare(a.FullName(), b.FullName()) }),
 	}, nil
@@ -77,8 +78,10 @@ type walker struct {
 	read   map[*cardlake.Table]bool
 	seen   map[*View]bool
 
-	columns, rows map[string]bool // names of columns; names and aliases of tables
-	all           bool
+	columns map[string]bool // names of columns
+	values  map[string]bool // those that stand for a value, which a qualifier does not
+	rows    map[string]bool // names and aliases of tables
+	all     bool
 
 	expressions, stars, refs int
 	length, growth           int // see sizes.go
@@ -381,7 +384,11 @@ func expression(w *walker, s *scope, v any) error {
 		w.all = true
 	case class == "COLUMN_REF":
 		w.name(n["column_names"])
-		if parts, _ := n["column_names"].([]any); len(parts) == 1 && sessionNames[strings.ToLower(text(parts[0]))] {
+		parts, _ := n["column_names"].([]any)
+		if len(parts) > 0 {
+			w.values[strings.ToLower(text(parts[len(parts)-1]))] = true
+		}
+		if len(parts) == 1 && sessionNames[strings.ToLower(text(parts[0]))] {
 			return refuse(n, "%s is not allowed", text(parts[0]))
 		}
 	}

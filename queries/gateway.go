@@ -150,7 +150,10 @@ func (g *Gateway) Columns(ctx context.Context, c grants.Caller, sql string) ([]C
 		return nil, g.refuse(ctx, line, cause(ctx, g.cfg.Timeout, err))
 	}
 	columns, err := g.engine.Columns(ctx, s)
-	return columns, cause(ctx, g.cfg.Timeout, err)
+	if err != nil {
+		return nil, g.refuse(ctx, line, cause(ctx, g.cfg.Timeout, err))
+	}
+	return columns, nil
 }
 
 // refuse records that the statement was refused, or could not be looked at, and returns why.

@@ -52,6 +52,9 @@ type Read struct {
 	// Uses says of each of Table.Columns whether the statement or a view of it can use it; nil
 	// means any.
 	Uses []bool
+	// Filters tell which rows the statement can use: those that meet all conditions of one of
+	// the elements. Nil means any row.
+	Filters [][]Filter
 }
 
 // Parser turns SQL into the parse tree that the check walks: the JSON of DuckDB's
@@ -112,8 +115,8 @@ type Snapshot struct {
 	// ID is 0 for a table that nothing was committed to yet.
 	ID          int64
 	CommittedAt time.Time
-	// Files and Bytes are those that the statement had to read, in Parquet's size, and Rows
-	// the rows in them.
+	// Files are those that the statement had to read, Bytes what it had to read of them, in
+	// Parquet's size, and Rows the rows in them. A state that was not read is told as a whole.
 	Files, Bytes, Rows int64
 
 	// Destroyed counts the rows that were not read, by tenant, because the tenant's key was

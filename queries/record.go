@@ -222,8 +222,13 @@ func (l *line) done(a *Result) audit.Record {
 		r.Numbers["tail_rows"] += s.TailRows
 		snapshots = append(snapshots, s.Table.FullName()+"@"+letters(binary.BigEndian.AppendUint64(nil, uint64(s.ID))))
 	}
+	r.Detail = map[string]string{}
 	if len(snapshots) > 0 {
-		r.Detail = map[string]string{"snapshot": cut(strings.Join(snapshots, ","))}
+		r.Detail["snapshot"] = cut(strings.Join(snapshots, ","))
+	}
+	if s, ok := a.Stats(); ok {
+		r.Numbers["scanned_bytes"], r.Numbers["nano_usd"] = s.ScannedBytes, s.NanoUSD
+		r.Detail["engine"], r.Detail["executions"] = s.Engine, cut(strings.Join(s.Executions, ","))
 	}
 	return r
 }

@@ -130,6 +130,9 @@ func (g *Gateway) expand(ctx context.Context, s *Statement, f *found) error {
 		s.Views = append(s.Views, u.ViewUse)
 	}
 	slices.SortFunc(s.Reads, func(a, b Read) int { return cmp.Compare(a.Table.FullName(), b.Table.FullName()) })
+	for i, found := range filters(f.root, uses, s.Reads) {
+		s.Reads[i].Filters = found
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/duckdb/duckdb-go/v2"
 
@@ -14,7 +15,7 @@ import (
 // answer implements queries.Rows. It owns the instance and the memory files.
 type answer struct {
 	snapshots []queries.Snapshot
-	memory    []*memfd
+	memory    []io.Closer // memory files
 	instance  *instance
 	stmt      *duckdb.Stmt
 	rows      driver.Rows

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// cache keeps decrypted files for the next statements: those read last, up to a number of
-// bytes, and none for longer than an age. Objects never change, so a name is enough.
+// cache keeps files, as far as they were decrypted, for the next statements: those read last, up
+// to a number of bytes, and none for longer than an age. Objects never change, so a name is
+// enough.
 type cache struct {
 	limit int64
 	age   time.Duration
@@ -23,9 +24,8 @@ type cache struct {
 }
 
 type cached struct {
-	name  string
-	file  *memfd
-	bytes int64
+	file  *dataFile
+	bytes int64 // when it was last looked at
 	born  time.Time
 }
 
@@ -34,7 +34,7 @@ func newCache(limit int64, age time.Duration) *cache {
 }
 
 // take returns the file, held for the caller, and nil if it is not there.
-func (c *cache) take(name string) *memfd {
+func (c *cache) take(name string) *dataFile {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.byName[name]
@@ -51,26 +51,37 @@ func (c *cache) take(name string) *memfd {
 	return f.file
 }
 
-// add keeps the file too.
-func (c *cache) add(name string, file *memfd, bytes int64) {
-	if c.limit <= 0 || bytes > c.limit {
-		return
-	}
+// keep keeps the file too, or learns that there is more of it.
+func (c *cache) keep(file *dataFile) {
+	bytes := file.held()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.byName[name] != nil {
+	e := c.byName[file.name]
+	switch {
+	case e != nil && e.Value.(*cached).file != file: // another statement was faster
 		return
+	case bytes > c.limit:
+		if e != nil {
+			c.drop(e)
+		}
+		return
+	case e == nil:
+		file.hold()
+		e = c.order.PushFront(&cached{file: file, born: c.now()})
+		c.byName[file.name] = e
+	default:
+		c.order.MoveToFront(e)
 	}
-	for c.bytes+bytes > c.limit {
+	f := e.Value.(*cached)
+	c.bytes += bytes - f.bytes
+	f.bytes = bytes
+	for c.bytes > c.limit {
 		c.drop(c.order.Back())
 	}
 	if !c.isSwept {
 		c.isSwept = true
 		c.after(c.age, c.sweep)
 	}
-	file.hold()
-	c.byName[name] = c.order.PushFront(&cached{name, file, bytes, c.now()})
-	c.bytes += bytes
 }
 
 // sweep drops what is too old, now and as long as anything is left.
@@ -89,6 +100,15 @@ func (c *cache) sweep() {
 	}
 }
 
+// clear drops everything.
+func (c *cache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.order.Len() > 0 {
+		c.drop(c.order.Back())
+	}
+}
+
 // len is the number of files, each of which holds a descriptor.
 func (c *cache) len() int {
 	c.mu.Lock()
@@ -98,7 +118,7 @@ func (c *cache) len() int {
 
 func (c *cache) drop(e *list.Element) {
 	f := c.order.Remove(e).(*cached)
-	delete(c.byName, f.name)
+	delete(c.byName, f.file.name)
 	c.bytes -= f.bytes
 	_ = f.file.Close() // of memory; nothing was to be written
 }

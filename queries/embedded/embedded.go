@@ -2,19 +2,28 @@
 // network, and nothing on disk. Sealed objects are decrypted into anonymous memory files
 // (Linux memfd) that exist as long as one answer does, or a little longer in a bounded cache;
 // DuckDB opens them through /proc/self/fd. The tail of cards.transactions (queries.Tail) is
-// one more such file for each of its records. It may spill nothing: a statement that needs more memory than it is given
-// fails.
+// one more such file for each of its records. It may spill nothing: a statement that needs more
+// memory than it is given fails.
 //
-// Each statement has an instance of its own, which holds only the tables that the statement
-// reads, in one snapshot each. Before the statement is seen, the instance is locked: it can
-// open those memory files and nothing else, load no extension, and change no setting. So an
-// instance refuses files and settings even if the check of package queries failed.
+// Of an object no more is decrypted than a statement needs: its metadata and the columns that
+// the check found used (queries.Read.Uses), and nothing of files in which no row can be used
+// (queries.Read.Filters), as the catalog, the files' bounds and their bloom filters tell. A memory
+// file has the object's size with holes where nothing was decrypted. No table has a column that
+// lies in a hole: to name one is an error, whatever the check found. Other statements may add
+// columns to a file in the cache; the memory file can be written through one mapping of this
+// package's and in no other way.
+//
+// Each statement has an instance of its own, which nobody used before and which holds only the
+// tables that the statement reads, in one snapshot each. Before the statement is seen, the
+// instance is locked: it can open those memory files and nothing else, load no extension, and
+// change no setting. So an instance refuses files and settings even if the check of package
+// queries failed.
 //
 // A table is a view of what the decision permits: for each of its scopes the columns clear,
 // masked or NULL, over the files of the scope's tenants, united. Files of other tenants are
 // neither opened nor counted, rows of other tenants in the tail are left out before a memory
-// file is written, and the view asks for the tenants by name once more, in case a file has rows
-// that its name in the catalog does not tell of.
+// file is written, and the view asks for the tenants by name once more, unless the files' own
+// metadata prove that they have no rows but those that the catalog tells of.
 //
 // The pages of a memory file can be swapped out; encrypt or switch off the swap of a machine
 // that reads card data.
@@ -90,8 +99,8 @@ type Config struct {
 	// such as long text and lists, ends a statement when all of them together hold twice as much
 	// and 256 MiB more.
 	Memory int64
-	// MaxBytes bounds the decrypted files of one statement, which are held in memory besides
-	// Memory; 0 means 2 GiB.
+	// MaxBytes bounds what is decrypted for one statement, which is held in memory besides
+	// Memory; 0 means 2 GiB. It counts the columns that the statement names, in blocks of 64 KiB.
 	MaxBytes int64
 	// Threads is DuckDB's; 0 means one per processor.
 	Threads int
@@ -109,6 +118,11 @@ type Config struct {
 	// means 1 minute.
 	CacheBytes int64
 	CacheAge   time.Duration
+
+	// Ready is how many instances of DuckDB are kept started for the next statements, each of
+	// which has one to itself; 0 means none. To start one takes some 10 ms. Who sets it calls
+	// [Engine.Close].
+	Ready int
 }
 
 func (c Config) withDefaults() Config {
@@ -134,13 +148,14 @@ func (c Config) withDefaults() Config {
 }
 
 // Engine implements queries.Engine. It is safe for concurrent use; each statement has its
-// own memory.
+// own memory. What it keeps for the next ones, if it is told to, Close frees.
 type Engine struct {
 	planner Planner
 	store   objects.Store
 	cfg     Config
 	cache   *cache
 	guard   guard
+	ready   ready
 
 	mu    sync.Mutex
 	shown cardlake.Positions // the furthest that answers held of each partition
@@ -153,6 +168,7 @@ func New(planner Planner, store objects.Store, cfg Config) *Engine {
 	cfg = cfg.withDefaults()
 	return &Engine{
 		planner: planner, store: store, cfg: cfg, shown: cardlake.Positions{}, cache: newCache(cfg.CacheBytes, cfg.CacheAge),
+		ready: ready{cfg: cfg},
 		tails: sync.Pool{New: func() any { return parquet.NewEncoder(cardlake.Transactions, parquet.Config{}) }},
 	}
 }
@@ -169,11 +185,14 @@ func (e *Engine) Query(ctx context.Context, s queries.Statement) (_ queries.Rows
 	cfg := e.cfg
 	cfg.Memory = tighter(cfg.Memory, s.Limits.Memory)
 	cfg.MaxBytes = tighter(cfg.MaxBytes, s.Limits.MaxBytes)
+	started := make(chan error, 1)
+	go func() {
+		var err error
+		a.instance, err = e.ready.take(ctx, cfg)
+		started <- err
+	}()
 	sources, err := e.fetch(ctx, cfg, s.Reads, a)
-	if err != nil {
-		return nil, err
-	}
-	if a.instance, err = openInstance(ctx, cfg); err != nil {
+	if err := errors.Join(err, <-started); err != nil {
 		return nil, err
 	}
 	if err := a.instance.define(ctx, sources, s.Views); err != nil {
@@ -199,12 +218,12 @@ func (e *Engine) Columns(ctx context.Context, s queries.Statement) (_ []queries.
 	defer func() { err = errors.Join(err, a.Close()) }()
 	cfg := e.cfg
 	cfg.Memory = tighter(cfg.Memory, s.Limits.Memory)
-	if a.instance, err = openInstance(ctx, cfg); err != nil {
+	if a.instance, err = e.ready.take(ctx, cfg); err != nil {
 		return nil, err
 	}
 	sources := make([]source, len(s.Reads))
 	for i, r := range s.Reads {
-		sources[i] = source{Read: r, paths: make([][]string, len(r.Decision.Scopes))}
+		sources[i] = newSource(r)
 	}
 	if err := errors.Join(a.instance.define(ctx, sources, s.Views), a.instance.lock(ctx, nil)); err != nil {
 		return nil, err
@@ -213,6 +232,12 @@ func (e *Engine) Columns(ctx context.Context, s queries.Statement) (_ []queries.
 		return nil, explain(ctx, err, cfg, s)
 	}
 	return a.columns, nil
+}
+
+// Close frees what is kept for the next statements. Those that run go on.
+func (e *Engine) Close() error {
+	e.cache.clear()
+	return e.ready.close()
 }
 
 // tighter returns the engine's bound, or the statement's if it has a smaller one.
@@ -259,55 +284,4 @@ func scopeOf(d *grants.Decision, tenant cardlake.Tenant) int {
 		}
 	}
 	return -1
-}
-
-// source is a table and, for each scope of the decision, the memory files that hold its rows.
-type source struct {
-	queries.Read
-	paths [][]string
-}
-
-// fetch plans all tables, then decrypts the files that are permitted into memory files that a
-// owns.
-func (e *Engine) fetch(ctx context.Context, cfg Config, reads []queries.Read, a *answer) ([]source, error) {
-	plans := make([][][]cardlake.DataFile, len(reads))
-	var files, bytes int64
-	for i, r := range reads {
-		read, plan, err := e.plan(ctx, r)
-		if err != nil {
-			return nil, err
-		}
-		plans[i] = plan
-		a.snapshots = append(a.snapshots, read)
-		files, bytes = files+read.Files, bytes+read.Bytes
-	}
-	if bytes > cfg.MaxBytes {
-		return nil, fmt.Errorf("the tables hold %d MiB in %d files, more than the %d MiB that one statement may hold in memory", bytes>>20, files, cfg.MaxBytes>>20)
-	}
-	if err := checkDescriptors(int(files) + e.cache.len()); err != nil {
-		return nil, err
-	}
-	sources := make([]source, len(reads))
-	for i, r := range reads {
-		sources[i] = source{Read: r, paths: make([][]string, len(r.Decision.Scopes))}
-		hold := func(scope int, memory []*memfd) {
-			a.memory = append(a.memory, memory...)
-			for _, m := range memory {
-				sources[i].paths[scope] = append(sources[i].paths[scope], m.path())
-			}
-		}
-		for scope, plan := range plans[i] {
-			memory, err := e.fetchAll(ctx, plan, &a.snapshots[i])
-			hold(scope, memory)
-			if err != nil {
-				return nil, fmt.Errorf("read %s: %w", r.Table.FullName(), err)
-			}
-		}
-		if r.Table == cardlake.Transactions && e.cfg.Tail != nil {
-			if err := e.fetchTail(ctx, r.Decision, &a.snapshots[i], hold); err != nil {
-				return nil, fmt.Errorf("read the tail of %s: %w", r.Table.FullName(), err)
-			}
-		}
-	}
-	return sources, nil
 }

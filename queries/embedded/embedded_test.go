@@ -148,6 +148,15 @@ func TestColumnsByID(t *testing.T) {
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
+	for sql, want := range map[string]string{
+		"SELECT DISTINCT reason FROM cards.transactions_rejected": "reason utf8\ncause\n",
+		"SELECT DISTINCT detail FROM cards.transactions_rejected": "detail utf8\n<nil>\n",
+		"SELECT DISTINCT stream FROM cards.transactions_rejected": "stream utf8\nstream\n",
+	} {
+		if got, err := answer(t.Context(), g.As(queriestest.Caller), sql); got != want || err != nil {
+			t.Errorf("%s: %q, error %v", sql, got, err)
+		}
+	}
 }
 
 func TestErrors(t *testing.T) {

@@ -4,101 +4,249 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"sync"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/queries"
-	"github.com/cardlake/cardlake/writers/objects"
 )
 
-// copyBuffer is how much of an object is decrypted at once: a multiple of the store's chunks.
-const copyBuffer = 1 << 20
-
-// fetchAll decrypts the files' objects into memory files, in the same order, except those
-// whose key was destroyed: of them it counts the rows in read. The caller closes what it
-// returns, also after an error.
-func (e *Engine) fetchAll(ctx context.Context, files []cardlake.DataFile, read *queries.Snapshot) ([]*memfd, error) {
-	var mu sync.Mutex
-	fetched := make([]*memfd, len(files))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(e.cfg.Fetches)
-	for i, f := range files {
-		if fetched[i] = e.cache.take(f.Name); fetched[i] != nil {
-			continue
-		}
-		group.Go(func() error {
-			m, err := fetch(ctx, e.store, f)
-			if errors.Is(err, keys.ErrDestroyed) {
-				mu.Lock()
-				defer mu.Unlock()
-				if read.Destroyed == nil {
-					read.Destroyed = map[cardlake.Tenant]int64{}
-				}
-				read.Destroyed[f.Tenant] += f.Rows
-				return nil
-			}
-			if err == nil {
-				e.cache.add(f.Name, m, f.Bytes)
-			}
-			fetched[i] = m
-			return err
-		})
-	}
-	err := group.Wait()
-	complete := fetched[:0]
-	for _, m := range fetched {
-		if m != nil {
-			complete = append(complete, m)
-		}
-	}
-	return complete, err
+// source is a table, and for each scope of the decision what holds its rows.
+type source struct {
+	queries.Read
+	// exposed says of each of the table's columns whether a statement is shown it, as far as the
+	// decision gives it. Of others nothing is in memory.
+	exposed []bool
+	scopes  []scopeFiles // as Decision.Scopes
 }
 
-// fetch decrypts one object into a sealed memory file.
-func fetch(ctx context.Context, store objects.Store, f cardlake.DataFile) (_ *memfd, err error) {
-	if err := ctx.Err(); err != nil {
+// scopeFiles are the memory files of a scope.
+type scopeFiles struct {
+	paths []string
+	// hasNames says that the columns which are read have their names and types in all files.
+	hasNames bool
+	// isOwn says that no file can have a row outside the scope.
+	isOwn bool
+}
+
+// newSource returns the source without files.
+func newSource(r queries.Read) source {
+	s := source{Read: r, exposed: make([]bool, len(r.Table.Columns)), scopes: make([]scopeFiles, len(r.Decision.Scopes))}
+	for i := range s.scopes {
+		s.scopes[i] = scopeFiles{hasNames: true, isOwn: true}
+	}
+	access := r.Decision.Access()
+	isAny, spare := false, -1
+	for i, c := range r.Table.Columns {
+		s.exposed[i] = r.Uses == nil || r.Uses[i]
+		isAny = isAny || s.exposed[i] && access[i] != grants.Dropped
+		if access[i] != grants.Dropped && (spare < 0 || c.Name == tenantColumn) {
+			spare = i
+		}
+	}
+	if !isAny && spare >= 0 { // as for count(*): a table has to have a column
+		s.exposed[spare] = true
+	}
+	return s
+}
+
+// needs reports whether the column is read from the files of the scope.
+func (s *source) needs(scope, column int) bool {
+	return s.exposed[column] && s.Decision.Scopes[scope].Columns[column] != grants.Dropped ||
+		!s.scopes[scope].isOwn && s.Table.Columns[column].Name == tenantColumn
+}
+
+// part is a data file of a scope, as one statement reads it.
+type part struct {
+	cardlake.DataFile
+	source, scope int
+	conditions    [][]queries.Filter // see source.conditions
+
+	opener *opener
+	file   *dataFile
+	footer *footer // nil if the file's key was destroyed
+	isUsed bool    // it has rows that the statement can use
+}
+
+// fetch plans all tables, then decrypts what the statement needs of the files that are permitted
+// into memory files that a owns.
+func (e *Engine) fetch(ctx context.Context, cfg Config, reads []queries.Read, a *answer) (_ []source, err error) {
+	var parts []*part
+	sources := make([]source, len(reads))
+	for i, r := range reads {
+		sources[i] = newSource(r)
+		read, plan, err := e.plan(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		for scope, files := range plan {
+			conditions := sources[i].conditions(scope)
+			for _, f := range files {
+				if !mayHoldFile(r.Table, f, conditions) {
+					continue
+				}
+				parts = append(parts, &part{DataFile: f, source: i, scope: scope, conditions: conditions, opener: &opener{ctx: ctx, store: e.store, name: f.Name, size: f.Bytes}})
+			}
+		}
+		read.Files, read.Bytes, read.Rows = 0, 0, 0 // until load knows
+		a.snapshots = append(a.snapshots, read)
+	}
+	if err := checkDescriptors(len(parts) + e.cache.len()); err != nil {
 		return nil, err
 	}
-	object, err := store.Open(ctx, f.Name)
-	if err != nil {
-		return nil, fmt.Errorf("object %s: %w", f.Name, err)
+	var least int64
+	for _, p := range parts {
+		least += min(p.Bytes, blockSize)
 	}
-	defer object.Close()
-	if object.Size() != f.Bytes {
-		return nil, fmt.Errorf("object %s has %d bytes, the catalog says %d", f.Name, object.Size(), f.Bytes)
-	}
-	m, err := newMemfd()
-	if err != nil {
-		return nil, err
+	if least > cfg.MaxBytes {
+		return nil, tooManyBytes(cfg, len(parts), least)
 	}
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, m.Close())
+		for _, p := range parts {
+			if e := p.opener.Close(); e != nil {
+				err = errors.Join(err, e)
+			}
 		}
 	}()
-	buf := make([]byte, min(copyBuffer, object.Size()))
-	for at := int64(0); at < object.Size(); {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		n, err := object.ReadAt(buf[:min(int64(len(buf)), object.Size()-at)], at)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("object %s: %w", f.Name, err)
-		}
-		if n == 0 {
-			return nil, fmt.Errorf("object %s: %w", f.Name, io.ErrUnexpectedEOF)
-		}
-		if err := m.write(buf[:n]); err != nil {
-			return nil, err
-		}
-		at += int64(n)
-	}
-	if err := m.seal(); err != nil {
+	if err := e.open(ctx, parts, sources, a); err != nil {
 		return nil, err
 	}
-	return m, nil
+	if err := e.load(ctx, cfg, parts, sources, a); err != nil {
+		return nil, err
+	}
+	for i, r := range reads {
+		if r.Table != cardlake.Transactions || e.cfg.Tail == nil {
+			continue
+		}
+		if err := e.fetchTail(ctx, r.Decision, &a.snapshots[i], func(scope int, m *memfd) {
+			a.memory = append(a.memory, m)
+			sources[i].scopes[scope].paths = append(sources[i].scopes[scope].paths, m.path())
+		}); err != nil {
+			return nil, fmt.Errorf("read the tail of %s: %w", r.Table.FullName(), err)
+		}
+	}
+	return sources, nil
+}
+
+// open reads the files' metadata. Of files whose key was destroyed it counts the rows.
+func (e *Engine) open(ctx context.Context, parts []*part, sources []source, a *answer) error {
+	err := e.each(ctx, parts, sources, func(ctx context.Context, p *part) (err error) {
+		if p.file = e.cache.take(p.Name); p.file == nil {
+			if p.file, err = newDataFile(p.Name, p.Bytes); err != nil {
+				return err
+			}
+		}
+		p.footer, err = p.file.metadata(ctx, p.opener)
+		switch {
+		case errors.Is(err, keys.ErrDestroyed):
+			return nil
+		case err != nil:
+			return err
+		}
+		err = p.prune(ctx, sources[p.source].Table)
+		if !p.isUsed {
+			e.cache.keep(p.file)
+		}
+		return err
+	})
+	for _, p := range parts {
+		if p.file != nil {
+			a.memory = append(a.memory, p.file)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		s, read := &sources[p.source], &a.snapshots[p.source]
+		if p.footer == nil {
+			if read.Destroyed == nil {
+				read.Destroyed = map[cardlake.Tenant]int64{}
+			}
+			read.Destroyed[p.Tenant] += p.Rows
+			continue
+		}
+		of := &s.scopes[p.scope]
+		of.isOwn = of.isOwn && (!p.isUsed || s.isOwn(p))
+	}
+	for _, p := range parts {
+		if !p.isUsed {
+			continue
+		}
+		s := &sources[p.source]
+		of := &s.scopes[p.scope]
+		for i := range s.Table.Columns {
+			of.hasNames = of.hasNames && (!s.needs(p.scope, i) || p.footer.hasByName(&s.Table.Columns[i]))
+		}
+	}
+	return nil
+}
+
+// isOwn reports whether the file's metadata prove that all its rows are of the scope's tenants.
+func (s *source) isOwn(p *part) bool {
+	if !s.Table.ByTenant || len(s.Decision.Scopes) == 1 && s.Decision.IsWhole() {
+		return true
+	}
+	name, ok := p.footer.only(s.Table.Column(tenantColumn))
+	return ok && scopeOf(s.Decision, cardlake.Tenant(name)) == p.scope
+}
+
+// load decrypts what is needed of the files.
+func (e *Engine) load(ctx context.Context, cfg Config, parts []*part, sources []source, a *answer) error {
+	var bytes int64
+	parts = slices.DeleteFunc(slices.Clone(parts), func(p *part) bool { return !p.isUsed })
+	needed := make(map[*part][]span, len(parts))
+	for _, p := range parts {
+		s, read := &sources[p.source], &a.snapshots[p.source]
+		needed[p] = p.footer.whereabouts(s.Table.Columns, func(i int) bool { return s.needs(p.scope, i) })
+		cost := p.file.cost(needed[p])
+		bytes += cost
+		read.Files++
+		read.Bytes += cost
+		read.Rows += p.Rows
+	}
+	if bytes > cfg.MaxBytes {
+		return tooManyBytes(cfg, len(parts), bytes)
+	}
+	reads := max(1, e.cfg.Fetches/max(1, len(parts)))
+	if err := e.each(ctx, parts, sources, func(ctx context.Context, p *part) error {
+		err := p.file.load(ctx, p.opener, needed[p], reads)
+		e.cache.keep(p.file)
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		of := &sources[p.source].scopes[p.scope]
+		of.paths = append(of.paths, p.file.memory.path())
+	}
+	return nil
+}
+
+func tooManyBytes(cfg Config, files int, bytes int64) error {
+	return &queries.Error{
+		Message: fmt.Sprintf("the statement reads %d MiB in %d files, more than the %d MiB that one may hold in memory", bytes>>20, files, cfg.MaxBytes>>20),
+		Hint:    "name fewer columns, or fewer tenants and days in WHERE", Offset: -1,
+	}
+}
+
+// each calls do for the parts, so many at once as the engine may fetch.
+func (e *Engine) each(ctx context.Context, parts []*part, sources []source, do func(context.Context, *part) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(e.cfg.Fetches)
+	for _, p := range parts {
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := do(ctx, p); err != nil {
+				return fmt.Errorf("read %s: object %s: %w", sources[p.source].Table.FullName(), p.Name, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
 }

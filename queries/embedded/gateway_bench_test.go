@@ -49,7 +49,8 @@ func BenchmarkGateway(b *testing.B) {
 	if err := lake.Fill(files, rows); err != nil {
 		b.Fatal(err)
 	}
-	engine := New(lake, lake, Config{Threads: 2, CacheBytes: 1 << 30, CacheAge: 1 << 40})
+	engine := New(lake, lake, Config{Threads: 2, CacheBytes: 1 << 30, CacheAge: 1 << 40, Ready: 1})
+	defer engine.Close()
 	parser := NewParser()
 	defer parser.Close()
 	dir := b.TempDir()
@@ -140,7 +141,7 @@ func raw(b *testing.B, e *Engine, sql string) (err error) {
 	for i, c := range t.Columns {
 		columns[i] = c.Name
 	}
-	view := "CREATE VIEW cards.transactions AS SELECT " + strings.Join(columns, ", ") + " FROM read_parquet(" + quoteList(sources[0].paths[0]) + ")"
+	view := "CREATE VIEW cards.transactions AS SELECT " + strings.Join(columns, ", ") + " FROM read_parquet(" + quoteList(sources[0].scopes[0].paths) + ")"
 	if err := a.instance.exec(b.Context(), "CREATE SCHEMA cards", view); err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func openInstance(ctx context.Context, cfg Config) (_ *instance, err error) {
 	err = in.exec(ctx,
 		"SET temp_directory=''",
 		"SET max_temp_directory_size='0 bytes'",
-		fmt.Sprintf("SET memory_limit='%d bytes'", cfg.Memory),
+		memoryLimit(cfg),
 		fmt.Sprintf("SET threads=%d", cfg.Threads),
 		"SET autoinstall_known_extensions=false",
 		"SET autoload_known_extensions=false",
@@ -62,6 +62,8 @@ func openInstance(ctx context.Context, cfg Config) (_ *instance, err error) {
 	return in, nil
 }
 
+func memoryLimit(cfg Config) string { return fmt.Sprintf("SET memory_limit='%d bytes'", cfg.Memory) }
+
 // exec runs statements that take nothing and return nothing.
 func (in *instance) exec(ctx context.Context, statements ...string) error {
 	for _, s := range statements {
@@ -76,8 +78,8 @@ func (in *instance) exec(ctx context.Context, statements ...string) error {
 func (in *instance) lock(ctx context.Context, sources []source) error {
 	var paths []string
 	for _, s := range sources {
-		for _, scope := range s.paths {
-			paths = append(paths, scope...)
+		for _, scope := range s.scopes {
+			paths = append(paths, scope.paths...)
 		}
 	}
 	err := in.exec(ctx,
@@ -135,65 +137,68 @@ func nameOf(t *cardlake.Table) *regexp.Regexp {
 }
 
 // definition is the statement that makes the source's table: a view of what the decision
-// permits, with the columns of which shown is not Dropped. Columns are found by their field id,
-// as Iceberg has it: a file from before a column was added or renamed reads right.
+// permits, with the columns that are exposed and of which shown is not Dropped. Of the others
+// nothing is in memory: to name one is an error.
 func definition(s source, name string, shown []grants.Access) string {
 	var branches []string
 	for i, scope := range s.Decision.Scopes {
-		if len(s.paths[i]) > 0 {
-			branches = append(branches, "SELECT "+columns(s.Table, shown, scope.Columns)+" FROM "+files(s.Table, scope.Columns, s.paths[i])+where(s.Read, i))
+		if len(s.scopes[i].paths) > 0 {
+			branches = append(branches, "SELECT "+columns(s, shown, scope.Columns)+" FROM "+files(s, i)+where(s, i))
 		}
 	}
 	if len(branches) == 0 {
-		branches = []string{"SELECT " + columns(s.Table, shown, make([]grants.Access, len(shown))) + " WHERE FALSE"}
+		branches = []string{"SELECT " + columns(s, shown, make([]grants.Access, len(shown))) + " WHERE FALSE"}
 	}
 	return "CREATE VIEW " + name + " AS " + strings.Join(branches, " UNION ALL ")
 }
 
-// columns are those that are shown, as this scope gives them.
-func columns(t *cardlake.Table, shown, scope []grants.Access) string {
+// columns are those that are exposed and shown, as this scope gives them.
+func columns(s source, shown, scope []grants.Access) string {
 	var list []string
-	for i, c := range t.Columns {
-		if shown[i] != grants.Dropped {
+	for i, c := range s.Table.Columns {
+		if s.exposed[i] && shown[i] != grants.Dropped {
 			list = append(list, queries.ColumnSQL(c, scope[i])+" AS "+quoteName(c.Name))
 		}
 	}
 	return strings.Join(list, ", ")
 }
 
-// files reads the scope's files. A column that the scope does not give is not read at all; the
-// tenant's is, to be asked for.
-func files(t *cardlake.Table, scope []grants.Access, paths []string) string {
+// files reads the scope's files. Columns are found by their field id, as Iceberg has it, so that
+// a file from before a column was added or renamed reads right; by their names, which is less
+// work, where those tell the same.
+func files(s source, scope int) string {
+	of := s.scopes[scope]
+	if of.hasNames {
+		return "read_parquet(" + quoteList(of.paths) + ")"
+	}
 	var schema []string
-	for i, c := range t.Columns {
-		if scope[i] != grants.Dropped || c.Name == tenantColumn {
+	for i, c := range s.Table.Columns {
+		if s.needs(scope, i) {
 			schema = append(schema, fmt.Sprintf("%d: {name: %s, type: %s, default_value: NULL}", c.ID, quote(c.Name), quote(queries.TypeSQL(c.Type))))
 		}
 	}
-	return "read_parquet(" + quoteList(paths) + ", schema=MAP {" + strings.Join(schema, ", ") + "})"
+	return "read_parquet(" + quoteList(of.paths) + ", schema=MAP {" + strings.Join(schema, ", ") + "})"
 }
 
 // tenantColumn says whose a row is, in the tables that have it.
 const tenantColumn = "tenant"
 
-// where asks for the scope's tenants by name. What the files are named for says so already; this
-// is for a file that has rows of another tenant all the same.
-func where(r queries.Read, scope int) string {
-	if !r.Table.ByTenant {
+// where asks for the scope's tenants by name, unless the files' own metadata prove that there are
+// no others. What the catalog says of the files is not enough: a file may have rows of another
+// tenant all the same.
+func where(s source, scope int) string {
+	if s.scopes[scope].isOwn {
 		return ""
 	}
-	s := r.Decision.Scopes[scope]
-	if !s.Others {
-		return " WHERE " + quoteName(tenantColumn) + " IN (" + tenants(s.Tenants) + ")"
+	of := s.Decision.Scopes[scope]
+	if !of.Others {
+		return " WHERE " + quoteName(tenantColumn) + " IN (" + tenants(of.Tenants) + ")"
 	}
-	not := slices.Clone(r.Decision.Except)
-	for i, other := range r.Decision.Scopes {
+	not := slices.Clone(s.Decision.Except)
+	for i, other := range s.Decision.Scopes {
 		if i != scope {
 			not = append(not, other.Tenants...)
 		}
-	}
-	if len(not) == 0 {
-		return ""
 	}
 	return " WHERE " + quoteName(tenantColumn) + " NOT IN (" + tenants(not) + ")"
 }
