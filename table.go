@@ -67,15 +67,15 @@ func (t *Table) Column(name string) *Column {
 	return nil
 }
 
-// Transactions is cards.transactions: one row for each decision of the processor.
+// Transactions is cards.transactions: one row for each event of a purchase.
 var Transactions = &Table{
 	Namespace: "cards", Name: "transactions",
-	Doc:  "One row for each decision on an authorisation or a reversal, exactly once.",
+	Doc:  "One row for each event of a purchase: its authorisation, reversals, clearings, refunds and chargebacks, each exactly once.",
 	Time: "event_time", ByTenant: true,
 	Columns: []Column{
 		{1, "event_id", String, false, Public, "UUIDv8 of the event, the same for repeats and replays"},
-		{2, "transaction_id", String, false, Public, "event_id of the purchase's first event; shared by its authorisation, reversals, clearing and refund"},
-		{3, "event_type", String, false, Public, "authorization or reversal"},
+		{2, "transaction_id", String, false, Public, "event_id of the purchase's first event; shared by all events of the purchase"},
+		{3, "event_type", String, false, Public, "authorization, reversal, clearing, refund or chargeback"},
 		{4, "tenant", String, false, Public, "company whose card it is"},
 		{5, "program", String, false, Public, "card programme of the tenant; empty for a number that was never issued and could belong to several"},
 		{6, "region", String, false, Public, "region of the processor that decided"},

@@ -94,9 +94,14 @@ func unhex(c byte) byte {
 // EventType says what happened to a purchase.
 type EventType string
 
+// The events of a purchase. Message types are those of ISO 8583:1987; each network has its own
+// for the last three.
 const (
 	Authorization EventType = "authorization" // a decision on a request (MTI 01xx)
-	Reversal      EventType = "reversal"      // an earlier authorization undone (MTI 04xx)
+	Reversal      EventType = "reversal"      // an earlier authorization undone, in full or in part (MTI 04xx)
+	Clearing      EventType = "clearing"      // the merchant claims the money, in one part or several
+	Refund        EventType = "refund"        // the merchant gives money back
+	Chargeback    EventType = "chargeback"    // the issuer takes money back from the merchant in a dispute
 )
 
 // Channel says where a purchase was made.

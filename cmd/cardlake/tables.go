@@ -12,8 +12,10 @@ import (
 	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/internal/lakeflags"
 	"github.com/cardlake/cardlake/queries"
+	"github.com/cardlake/cardlake/queries/dictionary"
 	"github.com/cardlake/cardlake/queries/embedded"
 	"github.com/cardlake/cardlake/queries/render"
+	"github.com/cardlake/cardlake/queries/views"
 )
 
 // listing is an answer that is made here, to be rendered like any other.
@@ -47,7 +49,7 @@ func (l *listing) Next(row []any) error {
 func (l *listing) Close() error { return nil }
 
 func tables(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
-	fs := flagSet("tables", "", "Lists the tables that -as may read, with the rows and files of their newest snapshots that -as may read.", stderr)
+	fs := flagSet("tables", "", "Lists the tables that -as may read, with the rows and files of their newest snapshots that -as may read, and the views over them.", stderr)
 	var place lakeflags.Flags
 	place.Define(fs, lakeflags.Read)
 	var d door
@@ -81,7 +83,14 @@ func tables(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, record.Close()) }()
-	listed, err := queries.New(nil, embedded.New(l.planner, l.Store, embedded.Config{}), permits, nil, queries.Config{}).Tables(ctx, d.caller)
+	parser := embedded.NewParser()
+	defer func() { err = errors.Join(err, parser.Close()) }()
+	gateway := queries.New(parser, embedded.New(l.planner, l.Store, embedded.Config{}), permits, nil, queries.Config{Views: views.All})
+	listed, err := gateway.Tables(ctx, d.caller)
+	var over []*queries.View
+	if err == nil {
+		over, err = gateway.Views(ctx, d.caller)
+	}
 	if err := d.looked(ctx, record, "tables", "tables", err); err != nil {
 		return err
 	}
@@ -99,57 +108,8 @@ func tables(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 		}
 		out.rows = append(out.rows, []any{t.Table.FullName(), t.Snapshot.Rows, t.Snapshot.Files, at, t.Table.Doc})
 	}
-	return format(ctx, stdout, &out)
-}
-
-func describe(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
-	fs := flagSet("describe", "TABLE", "Lists the columns of a table that -as may read: type, whether a value may be missing, sensitivity, how it is given, meaning.", stderr)
-	var place lakeflags.Flags
-	place.Define(fs, lakeflags.Read)
-	var d door
-	d.define(fs)
-	d.defineRecord(fs)
-	formatName := fs.String("format", "table", "how rows are written: "+strings.Join(render.Names(), ", "))
-	if err := parse(fs, args); err != nil {
-		return err
-	}
-	format, err := render.ByName(*formatName)
-	switch {
-	case err != nil:
-		return misused(fs, "%v", err)
-	case fs.NArg() != 1:
-		return misused(fs, "takes the name of one table, got %d arguments", fs.NArg())
-	}
-	if err := errors.Join(place.Complete(), d.complete(home.Dir(place.Dir))); err != nil {
-		return misused(fs, "%v", err)
-	}
-	permits, err := d.permits()
-	if err != nil {
-		return err
-	}
-	record, err := d.record(ctx, &place)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, record.Close()) }()
-	table, err := queries.New(nil, nil, permits, nil, queries.Config{}).Describe(ctx, d.caller, fs.Arg(0))
-	resource := "a table"
-	if table.Table != nil {
-		resource = table.Table.FullName()
-	}
-	if err := d.looked(ctx, record, "table", resource, err); err != nil {
-		return err
-	}
-	var out listing
-	for _, name := range []string{"column", "type", "nullable", "tag", "given", "about"} {
-		out.column(name, arrow.BinaryTypes.String)
-	}
-	for _, c := range table.Columns {
-		nullable := "no"
-		if c.Nullable {
-			nullable = "yes"
-		}
-		out.rows = append(out.rows, []any{c.Name, c.Type.String(), nullable, string(c.Tag), c.Access.String(), c.Doc})
+	for _, v := range over {
+		out.rows = append(out.rows, []any{v.FullName(), nil, nil, nil, dictionary.FirstSentence(v.Doc)})
 	}
 	return format(ctx, stdout, &out)
 }

@@ -21,6 +21,9 @@ func TestLooksAreOnRecord(t *testing.T) {
 		{[]string{"tables"}, 0, `"actor":"data_scientist/local","action":"tables","resource":"tables","outcome":"allowed"`},
 		{[]string{"tables", "-as", "data_scientist/nobody"}, 2, `"actor":"data_scientist/nobody","action":"tables","resource":"tables","outcome":"refused"`},
 		{[]string{"describe", "cards.transactions"}, 0, `"actor":"data_scientist/local","action":"table","resource":"cards.transactions","outcome":"allowed"`},
+		{[]string{"describe", "views.declines"}, 0, `"actor":"data_scientist/local","action":"table","resource":"views.declines","outcome":"allowed"`},
+		{[]string{"describe", "-as", "auditor/local", "views.declines"}, 2, `"actor":"auditor/local","action":"table","resource":"a table","outcome":"refused"`},
+		{[]string{"describe", "-reason", "all of it"}, 0, `"action":"tables","resource":"tables","outcome":"allowed","origin"`},
 		{[]string{"describe", "-as", "data_scientist/nobody", "cards.transactions"}, 2, `"actor":"data_scientist/nobody","action":"table","resource":"a table","outcome":"refused"`},
 	} {
 		args := append([]string{"-dir", string(dir)}, c.args[1:]...)
