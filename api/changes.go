@@ -1,0 +1,241 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog/grants"
+	"github.com/cardlake/cardlake/queries"
+	"github.com/cardlake/cardlake/queries/changes"
+	"github.com/cardlake/cardlake/queries/render"
+)
+
+// Changes are rows that were added since; *changes.Feed is one.
+type Changes interface {
+	Read(ctx context.Context, c grants.Caller, r changes.Request) (*changes.Batch, error)
+	Await(ctx context.Context, table *cardlake.Table, cursor string, wait time.Duration) error
+}
+
+const (
+	defaultChanges = 100_000          // rows of an answer
+	maxChanges     = 10_000_000       // that may be asked for
+	maxWait        = 25 * time.Second // for something to be committed: less than a proxy waits
+	maxWaiting     = 64               // callers at a time
+)
+
+// changesRoutes adds the route of changes, if there are any:
+//
+//	GET /v1/changes?table=&since=&until=&tenant=&limit=&format=&wait=
+//
+// since is start, now, a snapshot's id, or the cursor of the answer before; limit is how many
+// rows an answer has at most; wait is how many seconds the answer may wait for something to be
+// committed. Where the next answer begins is in the header Cardlake-Cursor, and in JSON in
+// "cursor": it counts once the whole answer came.
+func (s *Server) changesRoutes(mux *http.ServeMux) {
+	if s.deps.Changes == nil {
+		return
+	}
+	waiting := make(chan struct{}, maxWaiting)
+	mux.Handle("GET /v1/changes", s.call("changes", func(c *call) error { return changesError(s.changes(c, waiting)) }))
+}
+
+// changesError is the problem of a fault of the request.
+func changesError(err error) error {
+	var expired *changes.ExpiredError
+	switch {
+	case errors.As(err, &expired):
+		return problemOf(kindExpired, "%s", expired.Error())
+	case errors.Is(err, changes.ErrRolledBack):
+		return problemOf(kindExpired, "%s", changes.ErrRolledBack.Error())
+	case errors.Is(err, changes.ErrCursor):
+		return problemOf(kindRequest, "%s", changes.ErrCursor.Error())
+	}
+	return err
+}
+
+func (s *Server) changes(c *call, waiting chan struct{}) error {
+	r, f, wait, err := readChanges(c)
+	if err != nil {
+		return err
+	}
+	ctx := c.r.Context()
+	b, err := s.readChanges(ctx, c, r)
+	if err != nil {
+		return err
+	}
+	if b.IsEmpty && wait > 0 {
+		select {
+		case waiting <- struct{}{}:
+			err = s.awaitChanges(ctx, r.Table, b, wait)
+			<-waiting
+			if err != nil {
+				return err
+			}
+			r.Since = b.Cursor
+			if b, err = s.readChanges(ctx, c, r); err != nil {
+				return err
+			}
+		default: // too many wait already: this one is told that there is nothing
+		}
+	}
+	if err := s.deliverChanges(ctx, c, f, b); err != nil {
+		for _, name := range changesHeaders {
+			c.w.Header().Del(name) // an error has no cursor to go on from
+		}
+		return err
+	}
+	return nil
+}
+
+// changesHeaders tell of a batch.
+var changesHeaders = []string{"Cardlake-Cursor", "Cardlake-More", "Cardlake-Until", "Cardlake-Removals", "Cardlake-Valid-Through"}
+
+// readChanges asks for a batch, as one of the statements that run.
+func (s *Server) readChanges(ctx context.Context, c *call, r changes.Request) (*changes.Batch, error) {
+	end, err := s.limits.begin(c.caller.Principal, s.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	b, err := s.deps.Changes.Read(ctx, c.caller, r)
+	return b, gone(ctx, err)
+}
+
+// awaitChanges closes a batch without rows, and waits for more.
+func (s *Server) awaitChanges(ctx context.Context, table string, b *changes.Batch, wait time.Duration) error {
+	if err := b.Close(); err != nil {
+		return err
+	}
+	return gone(ctx, s.deps.Changes.Await(ctx, cardlake.TableNamed(table), b.Cursor, wait))
+}
+
+// readChanges reads the parameters of GET /v1/changes.
+func readChanges(c *call) (r changes.Request, f format, wait time.Duration, err error) {
+	q, err := url.ParseQuery(c.r.URL.RawQuery)
+	if err != nil {
+		return r, f, 0, problemOf(kindRequest, "the parameters are not well-formed")
+	}
+	for name, values := range q {
+		if len(values) != 1 || !slices.Contains([]string{"table", "since", "until", "tenant", "limit", "format", "wait"}, name) {
+			return r, f, 0, problemOf(kindRequest, "the parameters are table, since, until, tenant, limit, format and wait, each once")
+		}
+	}
+	if f, err = formatOf(q.Get("format"), c.r.Header.Values("Accept")); err != nil {
+		return r, f, 0, err
+	}
+	r = changes.Request{Table: q.Get("table"), Since: q.Get("since"), Until: q.Get("until"), Limit: defaultChanges}
+	if r.Table == "" {
+		r.Table = cardlake.Transactions.FullName()
+	}
+	if r.Since == "" {
+		return r, f, 0, problemOf(kindRequest, "since is missing: start, now, a snapshot's id, or the cursor of the answer before")
+	}
+	if text := q.Get("tenant"); text != "" {
+		for name := range strings.SplitSeq(text, ",") {
+			if cardlake.Tenant(name).Validate() != nil {
+				return r, f, 0, problemOf(kindRequest, "tenant is names of tenants, with commas")
+			}
+			r.Tenants = append(r.Tenants, cardlake.Tenant(name))
+		}
+	}
+	if text := q.Get("limit"); text != "" {
+		if r.Limit, err = strconv.ParseInt(text, 10, 64); err != nil || r.Limit < 1 || r.Limit > maxChanges {
+			return r, f, 0, problemOf(kindRequest, "limit is a number of rows from 1 to %d", maxChanges)
+		}
+	}
+	if text := q.Get("wait"); text != "" {
+		n, err := strconv.Atoi(text)
+		if wait = time.Duration(n) * time.Second; err != nil || n < 0 || wait > maxWait {
+			return r, f, 0, problemOf(kindRequest, "wait is a number of seconds from 0 to %d", int(maxWait.Seconds()))
+		}
+	}
+	return r, f, wait, nil
+}
+
+// changesHead is what an answer in JSON has before its rows.
+type changesHead struct {
+	Request string `json:"request"`
+	Cursor  string `json:"cursor"`
+	More    bool   `json:"more"`
+	// Until is the state up to which the rows go if there are no more.
+	Until changes.Mark `json:"until"`
+	// Removals are rows that are not in the table any more. Unsure says that there may have been
+	// others.
+	Removals  []changes.Removal          `json:"removals"`
+	Unsure    bool                       `json:"removals_unsure"`
+	KeptSince map[cardlake.Tenant]string `json:"kept_since"`
+	// ValidThrough is the event time up to which all rows of a tenant are there.
+	ValidThrough map[cardlake.Tenant]time.Time `json:"valid_through,omitempty"`
+	state
+}
+
+// leastOf is the event time up to which all rows of all tenants are there, false if that is not
+// known of one that has rows.
+func leastOf(a changes.About) (least time.Time, ok bool) {
+	for tenant := range a.KeptSince {
+		at, ok := a.ValidThrough[tenant]
+		if !ok {
+			return time.Time{}, false
+		}
+		if least.IsZero() || at.Before(least) {
+			least = at
+		}
+	}
+	return least, !least.IsZero()
+}
+
+// deliverChanges writes the batch and closes it, or breaks the answer off.
+func (s *Server) deliverChanges(ctx context.Context, c *call, f format, b *changes.Batch) error {
+	h := c.w.Header()
+	h.Set("Cardlake-Cursor", b.Cursor)
+	h.Set("Cardlake-More", map[bool]string{true: "yes", false: "no"}[b.More])
+	h.Set("Cardlake-Until", strconv.FormatInt(b.Until.Snapshot, 10))
+	switch {
+	case b.IsUnsure:
+		h.Set("Cardlake-Removals", "unsure")
+	case len(b.Removals) > 0:
+		h.Set("Cardlake-Removals", "yes")
+	}
+	if at, ok := leastOf(b.About); ok {
+		h.Set("Cardlake-Valid-Through", at.UTC().Format(time.RFC3339))
+	}
+	if f.name != "json" {
+		return s.deliver(ctx, c, f, b.Result, place{})
+	}
+	head := changesHead{
+		Request: c.caller.Request, Cursor: b.Cursor, More: b.More, Until: b.Until, Removals: b.Removals, Unsure: b.IsUnsure,
+		KeptSince: map[cardlake.Tenant]string{}, ValidThrough: b.ValidThrough, state: stateOf(b.Result),
+	}
+	if head.Removals == nil {
+		head.Removals = []changes.Removal{}
+	}
+	for tenant, day := range b.KeptSince {
+		head.KeptSince[tenant] = day.String()
+	}
+	text, err := json.Marshal(head)
+	if err != nil {
+		return errors.Join(err, b.Close())
+	}
+	// An object whose last member is the array of rows: broken off, it is no JSON.
+	f.write = func(ctx context.Context, w io.Writer, rows queries.Rows) error {
+		if _, err := w.Write(append(text[:len(text)-1], `,"rows":`...)); err != nil {
+			return err
+		}
+		if err := render.JSON(ctx, w, rows); err != nil {
+			return err
+		}
+		_, err := w.Write([]byte("}\n"))
+		return err
+	}
+	f.name = "changes.json"
+	return s.deliver(ctx, c, f, b.Result, place{})
+}
