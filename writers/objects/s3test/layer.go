@@ -134,9 +134,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) answer(q *request) *answer {
 	c, _ := s.Credentials.Retrieve(q.Context())
+	if q.URL.Query().Has("X-Amz-Signature") {
+		return s.presigned(q, c)
+	}
 	if refusal := authenticate(q.Request, q.body, c); refusal != nil {
 		return refusal
 	}
+	return s.operate(q)
+}
+
+// operate answers a request that is who it says.
+func (s *Server) operate(q *request) *answer {
 	if q.Header.Get("X-Amz-Copy-Source") != "" || (q.operation == "GetObject" || q.operation == "HeadObject") && (q.URL.Query().Has("partNumber") || q.URL.Query().Has("versionId") || q.Header.Get("If-None-Match") != "") {
 		return failure(http.StatusNotImplemented, "NotImplemented")
 	}

@@ -15,7 +15,7 @@ import (
 
 // authenticate verifies AWS Signature Version 4 in the Authorization header (Amazon S3 API
 // Reference, "Authenticating Requests: Using the Authorization Header") and the hash of the
-// body. Signatures of chunks and in query strings are refused.
+// body. Signatures of chunks are refused; presigned takes those in query strings.
 func authenticate(r *http.Request, body []byte, c aws.Credentials) *answer {
 	fields := map[string]string{}
 	rest, ok := strings.CutPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 ")
