@@ -1,7 +1,10 @@
 // Package api is the HTTP door of the lake: SQL, tables and one's own rights, as JSON, CSV,
 // Arrow and Parquet, behind sign-in, grants and the audit log.
 //
-//	POST /v1/query           answers {"sql": "SELECT …"}
+//	POST /v1/query           answers {"sql": "SELECT …"}: at once, by page or later
+//	GET  /v1/queries         lists one's own statements, those that run and those kept
+//	GET  /v1/queries/{id}    tells how one is, or with ?page=N gives a page of its rows
+//	DELETE /v1/queries/{id}  cancels it, and lets its rows go
 //	GET  /v1/tables          lists the tables that the caller may read
 //	GET  /v1/tables/{name}   lists a table's columns, as the caller has them
 //	GET  /v1/me              says who the caller is, and what is permitted
@@ -21,6 +24,21 @@
 //   - CSV, Arrow and Parquet break off: the connection is reset (HTTP/2: RST_STREAM; HTTP/1.1:
 //     no last chunk), which every client reports, where a trailer would be passed over by most.
 //     Whole ones have a trailer Cardlake-Rows with the number of rows.
+//
+// # Pages, later answers, and asking twice
+//
+// "timeout" is how many seconds a statement may take until it has an answer, within the server's
+// bound and the grant's. With "page_rows" the rows come in pages of that many. The first comes
+// with the answer, and where the next is in "next" and in the header Link (RFC 8288). With
+// "async" the answer is 202 and where its state is; its pages are fetched when it is done, or as
+// they are. With the header Idempotency-Key (draft-ietf-httpapi-idempotency-key-header) the same
+// request of the same caller has the same answer, 409 while it is made, and 422 if the request is
+// another.
+//
+// Rows that are kept lie sealed under a key in memory, for a quarter of an hour, for who asked,
+// within a bound of bytes. The same page is the same each time; each time the grants are asked
+// anew, and it is on record. When less is granted by then, it is refused and the rows are let go.
+// The answers of one caller give way to newer ones of that caller, never to another's.
 //
 // # What holds
 //
@@ -53,6 +71,8 @@ type Gateway interface {
 	Query(ctx context.Context, c grants.Caller, sql string) (*queries.Result, error)
 	Tables(ctx context.Context, c grants.Caller) ([]queries.TableInfo, error)
 	Describe(ctx context.Context, c grants.Caller, name string) (queries.TableInfo, error)
+	Views(ctx context.Context, c grants.Caller) ([]*queries.View, error)
+	DescribeView(ctx context.Context, c grants.Caller, name string) (*queries.View, error)
 }
 
 // SignIn finds out who is asking; *signin.Verifier is one.
@@ -80,6 +100,12 @@ type Deps struct {
 	SignIn   SignIn
 	Permits  Permits
 	Recorder Recorder
+	// Exports are files that callers take away; nil if there are none.
+	Exports Exports
+	// Changes are rows that were added since; nil if there are none.
+	Changes Changes
+	// Products are what is offered of the lake; nil if there are none.
+	Products Products
 	// Ready returns why the server can't answer at the moment; nil means that it always can.
 	Ready func(ctx context.Context) error
 }
@@ -97,6 +123,19 @@ type Config struct {
 	Queries, PerPrincipal int
 	// MaxBody bounds a body; default 256 KiB.
 	MaxBody int64
+
+	// KeepFor is how long an answer is kept after it is complete; default 15 minutes.
+	KeepFor time.Duration
+	// KeptAnswers is how many answers of a principal are kept at a time, KeptBytesEach how many
+	// bytes of a principal's, as they lie compressed, and KeptBytes how many of all; default
+	// 16, 256 MiB and 2 GiB.
+	KeptAnswers              int
+	KeptBytesEach, KeptBytes int64
+	// MaxPageRows bounds the rows of a page; default 100,000.
+	MaxPageRows int64
+	// SpoolDir is where they lie, sealed, in files without names; default the system's folder
+	// for temporary files.
+	SpoolDir string
 
 	HeaderTimeout time.Duration // for a request's header, and the handshake; default 10 s
 	BodyTimeout   time.Duration // for its body; default 30 s
@@ -126,6 +165,11 @@ func (c Config) withDefaults() Config {
 	c.Queries = cmp.Or(c.Queries, 16)
 	c.PerPrincipal = cmp.Or(c.PerPrincipal, 4)
 	c.MaxBody = cmp.Or(c.MaxBody, 256<<10)
+	c.KeepFor = cmp.Or(c.KeepFor, 15*time.Minute)
+	c.KeptAnswers = cmp.Or(c.KeptAnswers, 16)
+	c.KeptBytesEach = cmp.Or(c.KeptBytesEach, 256<<20)
+	c.KeptBytes = cmp.Or(c.KeptBytes, 2<<30)
+	c.MaxPageRows = cmp.Or(c.MaxPageRows, 100_000)
 	c.HeaderTimeout = cmp.Or(c.HeaderTimeout, 10*time.Second)
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, 30*time.Second)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, 30*time.Second)
@@ -142,8 +186,8 @@ func (c Config) withDefaults() Config {
 
 // Validate reports every bound that is negative.
 func (c Config) Validate() error {
-	if min(c.PerMinute, c.Burst, c.Queries, c.PerPrincipal) < 0 || c.MaxBody < 0 ||
-		min(c.HeaderTimeout, c.BodyTimeout, c.WriteTimeout, c.IdleTimeout, c.DrainTimeout) < 0 {
+	if min(c.PerMinute, c.Burst, c.Queries, c.PerPrincipal, c.KeptAnswers) < 0 || min(c.MaxBody, c.KeptBytesEach, c.KeptBytes, c.MaxPageRows) < 0 ||
+		min(c.KeepFor, c.HeaderTimeout, c.BodyTimeout, c.WriteTimeout, c.IdleTimeout, c.DrainTimeout) < 0 {
 		return errors.New("api: a bound is negative")
 	}
 	return nil
@@ -151,12 +195,13 @@ func (c Config) Validate() error {
 
 // Server answers calls. It is safe for concurrent use, and serves once.
 type Server struct {
-	deps    Deps
-	cfg     Config
-	limits  *limits
-	knocks  *knocks
-	metrics *metrics
-	handler http.Handler
+	deps      Deps
+	cfg       Config
+	limits    *limits
+	knocks    *knocks
+	questions *questions
+	metrics   *metrics
+	handler   http.Handler
 }
 
 // New returns a server. It starts nothing.
@@ -169,18 +214,28 @@ func New(deps Deps, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{deps: deps, cfg: cfg, limits: newLimits(cfg), metrics: m}
+	s := &Server{deps: deps, cfg: cfg, limits: newLimits(cfg), questions: newQuestions(cfg), metrics: m}
 	s.knocks = &knocks{recorder: deps.Recorder, metrics: m, log: cfg.Log, now: cfg.Now}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.Handle("POST /v1/query", s.call("query", s.query))
+	mux.Handle("GET /v1/queries", s.call("queries", s.listQueries))
+	mux.Handle("GET /v1/queries/{id}", s.call("query_state", s.queryState))
+	mux.Handle("DELETE /v1/queries/{id}", s.call("query_cancel", s.cancelQuery))
 	mux.Handle("GET /v1/tables", s.call("tables", s.tables))
 	mux.Handle("GET /v1/tables/{name}", s.call("table", s.table))
 	mux.Handle("GET /v1/me", s.call("me", s.me))
+	s.changesRoutes(mux)
+	s.exportRoutes(mux)
+	s.productRoutes(mux)
 	s.handler = s.outer(mux)
 	return s, nil
 }
 
 // Handler is the server without its listener, for requests whose connection was verified.
+// Whoever uses it calls Close at the end; Serve does so itself.
 func (s *Server) Handler() http.Handler { return s.handler }
+
+// Close ends the statements that run, waits for them, and lets the answers that are kept go.
+func (s *Server) Close() { s.questions.close() }

@@ -69,7 +69,7 @@ func (s *Server) outer(mux *http.ServeMux) http.Handler {
 // methods are those that the path of a request has a route for.
 func methods(mux *http.ServeMux, r *http.Request) (out []string) {
 	other := r.Clone(r.Context())
-	for _, other.Method = range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+	for _, other.Method = range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
 		if _, pattern := mux.Handler(other); pattern != "" {
 			out = append(out, other.Method)
 		}
@@ -107,12 +107,14 @@ func (s *Server) call(route string, do func(*call) error) http.Handler {
 		caller, err := s.deps.SignIn.FromRequest(r)
 		if err != nil {
 			s.knock(r, w.Header().Get(headerRequest), err)
-			s.fail(watched, route, s.notSignedIn(watched, err))
+			p := notSignedIn(err)
+			p.challenge(w.Header(), err)
+			s.fail(watched, route, p)
 			return
 		}
 		caller.Request = w.Header().Get(headerRequest)
 		c := &call{watched, r, caller}
-		err = c.readHeaders()
+		err = readHeaders(r.Header, &c.caller)
 		if err == nil {
 			err = s.limits.call(caller.Principal, start)
 		}
@@ -146,22 +148,22 @@ func (s *Server) recovered(w *watched, route string) {
 var errPanic = errors.New("panic")
 
 // readHeaders takes what the caller says of its call.
-func (c *call) readHeaders() error {
-	reason := strings.TrimSpace(c.r.Header.Get(headerReason))
+func readHeaders(h http.Header, c *grants.Caller) error {
+	reason := strings.TrimSpace(h.Get(headerReason))
 	if len(reason) > maxReason || !utf8.ValidString(reason) || strings.ContainsFunc(reason, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return problemOf(kindRequest, headerReason+" is one line of printable UTF-8, of at most 500 bytes")
 	}
 	if audit.Masks(reason) {
 		return problemOf(kindRequest, headerReason+" holds a number that could be a card's: name the case instead")
 	}
-	c.caller.Reason = reason
-	switch c.r.Header.Get(headerBreakGlass) {
+	c.Reason = reason
+	switch h.Get(headerBreakGlass) {
 	case "", "no":
 	case "yes":
 		if reason == "" {
 			return problemOf(kindRequest, headerBreakGlass+" needs a "+headerReason)
 		}
-		c.caller.BreakGlass = true
+		c.BreakGlass = true
 	default:
 		return problemOf(kindRequest, headerBreakGlass+" is yes or no")
 	}
@@ -169,19 +171,26 @@ func (c *call) readHeaders() error {
 }
 
 // notSignedIn is the answer to who is not signed in. It tells nothing to who tries.
-func (s *Server) notSignedIn(w http.ResponseWriter, err error) *problem {
+func notSignedIn(err error) *problem {
 	var refused *signin.Error
 	if !errors.As(err, &refused) || refused.IsTemporary() {
-		w.Header().Set("Retry-After", "10")
-		return problemOf(kindSignIn, "nobody can sign in at the moment: try again")
+		p := problemOf(kindSignIn, "nobody can sign in at the moment: try again")
+		p.after = 10 * time.Second
+		return p
 	}
-	// RFC 6750 section 3: no error code for who has shown nothing.
+	return problemOf(kindSignedOut, "%s", refused.Error())
+}
+
+// challenge says how to sign in (RFC 6750 section 3): no error code for who has shown nothing.
+func (p *problem) challenge(h http.Header, err error) {
+	if p.kind != kindSignedOut {
+		return
+	}
 	challenge := `Bearer realm="cardlake"`
-	if refused.Reason != signin.NoCredentials {
+	if refused := new(signin.Error); errors.As(err, &refused) && refused.Reason != signin.NoCredentials {
 		challenge += `, error="invalid_token"`
 	}
-	w.Header().Set("WWW-Authenticate", challenge)
-	return problemOf(kindSignedOut, "%s", refused.Error())
+	h.Set("WWW-Authenticate", challenge)
 }
 
 // knock records an attempt to get in.

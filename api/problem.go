@@ -28,6 +28,14 @@ const (
 	kindAccept       kind = "not-acceptable"      // 406
 	kindTooLarge     kind = "too-large"           // 413
 	kindTable        kind = "no-such-table"       // 404
+	kindQuery        kind = "no-such-query"       // 404
+	kindPage         kind = "no-such-page"        // 404
+	kindNotReady     kind = "not-ready"           // 409: the page is not read yet
+	kindCancelled    kind = "cancelled"           // 409: who asked cancelled it
+	kindExpired      kind = "expired"             // 410: the rows are not kept any more
+	kindKeyInUse     kind = "key-in-use"          // 409: the first request with the key has no answer yet
+	kindKeyReused    kind = "key-reused"          // 422: the key was used for another request
+	kindKeptTooLarge kind = "answer-too-large"    // 422: to be kept
 	kindStatement    kind = "statement"           // 422: a fault of the statement
 	kindRows         kind = "too-many-rows"       // 422
 	kindTimeout      kind = "timeout"             // 504: the statement ran too long
@@ -39,6 +47,7 @@ const (
 
 var statusOf = map[kind]int{
 	kindSignedOut: 401, kindSignIn: 503, kindNotPermitted: 403, kindHost: 421, kindRoute: 404, kindMethod: 405,
+	kindQuery: 404, kindPage: 404, kindNotReady: 409, kindCancelled: 409, kindExpired: 410, kindKeyInUse: 409, kindKeyReused: 422, kindKeptTooLarge: 422,
 	kindRequest: 400, kindType: 415, kindAccept: 406, kindTooLarge: 413, kindTable: 404, kindStatement: 422, kindRows: 422,
 	kindTimeout: 504, kindLimit: 429, kindBusy: 503, kindAudit: 503, kindInternal: 500,
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/render"
 )
@@ -33,39 +35,74 @@ var formats = []format{
 type queryBody struct {
 	SQL    string `json:"sql"`
 	Format string `json:"format"` // stands above Accept
+	// Timeout is how many seconds the statement may take until it has an answer; 0 for the
+	// server's bound, which it tightens, as the grant's does.
+	Timeout float64 `json:"timeout"`
+	// PageRows is how many rows the first answer has; the others are fetched by page.
+	PageRows int64 `json:"page_rows"`
+	// Async answers at once with where the answer will be.
+	Async bool `json:"async"`
+}
+
+// ask is what is asked of POST /v1/query, complete and sound.
+type ask struct {
+	queryBody
+	format format
+	key    string // the Idempotency-Key, empty for none
+	print  fingerprint
 }
 
 func (s *Server) query(c *call) error {
-	var body queryBody
-	if err := c.read(&body, s.cfg.MaxBody); err != nil {
-		return err
-	}
-	f, err := formatOf(body.Format, c.r.Header.Values("Accept"))
+	a, err := s.readAsk(c)
 	if err != nil {
 		return err
 	}
+	if a.Async || a.PageRows > 0 || a.key != "" {
+		return s.keep(c, a)
+	}
+	q, ctx := s.question(c, a, c.r.Context())
+	defer q.cancel(nil)
 	end, err := s.limits.begin(c.caller.Principal, s.cfg.Now())
 	if err != nil {
 		return err
 	}
 	defer end()
+	if _, _, err := s.questions.begin(q, a.print); err != nil {
+		return err
+	}
+	defer s.questions.end(q, nil)
 	s.metrics.running.Inc()
 	defer s.metrics.running.Dec()
 	// What the client's going away must end is what the engine does for it.
-	ctx := c.r.Context()
-	result, err := s.deps.Gateway.Query(ctx, c.caller, body.SQL)
+	result, err := s.run(ctx, c.caller, a)
 	if err != nil {
 		return err
 	}
+	q.answered(result, nil)
+	return s.deliver(ctx, c, a.format, result, place{})
+}
+
+// run asks the gateway, within the time that the caller gives.
+func (s *Server) run(ctx context.Context, caller grants.Caller, a ask) (*queries.Result, error) {
+	if a.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(a.Timeout*float64(time.Second)), queries.ErrTimeout)
+		defer cancel()
+	}
+	return s.deps.Gateway.Query(ctx, caller, a.SQL)
+}
+
+// deliver writes the result and closes it, or breaks the answer off.
+func (s *Server) deliver(ctx context.Context, c *call, f format, result *queries.Result, at place) error {
 	defer func() { _ = result.Close() }() // for a panic: it was closed otherwise
 	out := newStream(c.w, s.cfg.WriteTimeout)
-	err = s.answer(ctx, c, out, f, result)
+	err := s.answer(ctx, c, out, f, result, at)
 	s.metrics.rows.Add(float64(result.Count()))
 	if err == nil {
 		return nil
 	}
 	if !out.started {
-		return err
+		return gone(ctx, err)
 	}
 	if ctx.Err() == nil && toProblem(err).kind == kindInternal {
 		s.cfg.Log.ErrorContext(ctx, "an answer broke off", "request", c.caller.Request, "error", err)
@@ -74,16 +111,25 @@ func (s *Server) query(c *call) error {
 	panic(http.ErrAbortHandler) // the stream breaks off, and the client sees it
 }
 
+// gone names why the context ended, if that is why there is an error.
+func gone(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
 // answer writes the result and closes it. An error after out was started means that the answer
 // is not whole, and does not say so by itself.
-func (s *Server) answer(ctx context.Context, c *call, out *stream, f format, result *queries.Result) error {
+func (s *Server) answer(ctx context.Context, c *call, out *stream, f format, result *queries.Result, at place) error {
 	h := c.w.Header()
 	h.Set("Content-Type", f.contentType)
 	h.Set("Vary", "Accept")
 	about := stateOf(result)
 	about.headers(h)
+	at.headers(h)
 	if f.name == "json" {
-		return answerJSON(ctx, c, out, about, result)
+		return answerJSON(ctx, c, out, about, at, result)
 	}
 	h.Set("Content-Disposition", `attachment; filename="answer.`+f.name+`"`)
 	out.trailer = trailerRows
@@ -94,16 +140,17 @@ func (s *Server) answer(ctx context.Context, c *call, out *stream, f format, res
 }
 
 // answerJSON writes an object that ends in how the rows ended.
-func answerJSON(ctx context.Context, c *call, out *stream, about state, result *queries.Result) error {
+func answerJSON(ctx context.Context, c *call, out *stream, about state, at place, result *queries.Result) error {
 	type column struct {
 		Name string `json:"name"`
 		Type string `json:"type"`
 	}
 	head := struct {
 		Request string `json:"request"`
+		place
 		state
 		Columns []column `json:"columns"`
-	}{c.caller.Request, about, []column{}}
+	}{c.caller.Request, at, about, []column{}}
 	for _, col := range result.Columns() {
 		head.Columns = append(head.Columns, column{col.Name, col.Type.String()})
 	}
@@ -199,24 +246,31 @@ func (s state) headers(h http.Header) {
 
 // read decodes a JSON body of at most max bytes.
 func (c *call) read(into any, most int64) error {
+	_, err := c.readBody(into, most)
+	return err
+}
+
+// readBody is read, and returns the body as it came.
+func (c *call) readBody(into any, most int64) ([]byte, error) {
 	if kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		// What a page of another origin can send without asking has other types.
-		return problemOf(kindType, "the body is application/json")
+		return nil, problemOf(kindType, "the body is application/json")
 	}
-	body := http.MaxBytesReader(c.w, c.r.Body, most)
-	d := json.NewDecoder(body)
-	d.DisallowUnknownFields()
-	err := d.Decode(into)
+	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, most))
+	if errors.As(err, new(*http.MaxBytesError)) {
+		return nil, problemOf(kindTooLarge, "the body has more than %d bytes", most)
+	}
 	if err == nil {
-		if _, err = d.Token(); errors.Is(err, io.EOF) {
-			return nil
+		d := json.NewDecoder(bytes.NewReader(body))
+		d.DisallowUnknownFields()
+		if err = d.Decode(into); err == nil {
+			if _, err = d.Token(); errors.Is(err, io.EOF) {
+				return body, nil
+			}
 		}
 	}
-	if errors.As(err, new(*http.MaxBytesError)) {
-		return problemOf(kindTooLarge, "the body has more than %d bytes", most)
-	}
 	// The decoder's error may quote the body.
-	return problemOf(kindRequest, `the body is not an object {"sql": "…"}`)
+	return nil, problemOf(kindRequest, `the body is not an object {"sql": "…"}`)
 }
 
 // formatOf finds the format of an answer by its name, or by what the client accepts (RFC 9110

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -41,12 +42,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, config *tls.Config) 
 		MaxHeaderBytes: maxHeader, ErrorLog: log.New(connections{s, calls}, "", 0),
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: 30 * time.Second, WriteByteTimeout: s.cfg.WriteTimeout},
 	}
-	counted := make(chan struct{})
 	stop, stopCounting := context.WithCancel(calls)
-	go func() {
-		defer close(counted)
-		s.knocks.run(stop)
-	}()
+	var counting sync.WaitGroup
+	counting.Go(func() { s.knocks.run(stop) })
+	counting.Go(func() { s.questions.run(stop) })
 	done := make(chan error, 1)
 	go func() {
 		if config == nil {
@@ -57,8 +56,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, config *tls.Config) 
 	}()
 	err := s.drain(ctx, server, done)
 	cancel()
+	s.Close()
 	stopCounting()
-	<-counted
+	counting.Wait()
 	if err != nil {
 		return fmt.Errorf("api: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/cardlake/cardlake/catalog/audit"
 	"github.com/cardlake/cardlake/queries"
 )
 
@@ -31,9 +30,14 @@ func (s *Server) tables(c *call) error {
 	if err := s.record(c, actionTables, "tables", err); err != nil {
 		return err
 	}
+	views, err := s.deps.Gateway.Views(c.r.Context(), c.caller)
+	if err != nil {
+		return err
+	}
 	answer := struct {
 		Tables []tableAnswer `json:"tables"`
-	}{[]tableAnswer{}}
+		Views  []viewAnswer  `json:"views"`
+	}{[]tableAnswer{}, []viewAnswer{}}
 	for _, t := range list {
 		a := tableAnswer{Name: t.Table.FullName(), About: t.Table.Doc, Rows: t.Snapshot.Rows, Files: t.Snapshot.Files, Bytes: t.Snapshot.Bytes}
 		if at := t.Snapshot.AsOf(); !at.IsZero() {
@@ -42,8 +46,17 @@ func (s *Server) tables(c *call) error {
 		}
 		answer.Tables = append(answer.Tables, a)
 	}
+	for _, v := range views {
+		answer.Views = append(answer.Views, viewAnswer{v.FullName(), v.Doc})
+	}
 	writeJSON(c.w, http.StatusOK, "application/json", answer)
 	return nil
+}
+
+// viewAnswer is a view in GET /v1/tables: a documented statement that is named as a table.
+type viewAnswer struct {
+	Name  string `json:"name"`
+	About string `json:"about"`
 }
 
 // columnAnswer is a column in GET /v1/tables/{name}.
@@ -53,12 +66,18 @@ type columnAnswer struct {
 	Nullable bool   `json:"nullable"`
 	Tag      string `json:"tag"`
 	About    string `json:"about"`
-	// Access is the most that the caller is given of it: clear or masked.
-	Access string `json:"access"`
+	// Access is the most that the caller is given of it: clear or masked. Of a view's column it
+	// is not told: that is as its tables' columns are given.
+	Access string `json:"access,omitempty"`
 }
 
 func (s *Server) table(c *call) error {
 	name := c.r.PathValue("name")
+	if v, err := s.deps.Gateway.DescribeView(c.r.Context(), c.caller, name); err == nil {
+		return s.view(c, v)
+	} else if !errors.As(err, new(*queries.Error)) {
+		return s.record(c, actionTable, "a view", err)
+	}
 	info, err := s.deps.Gateway.Describe(c.r.Context(), c.caller, name)
 	resource := "a table"
 	if info.Table != nil {
@@ -84,28 +103,25 @@ func (s *Server) table(c *call) error {
 	return nil
 }
 
-// record records that the call is answered, or that it was refused with the error, which it
-// returns. Without the record there is no answer.
+// view describes a view, with the statement that it stands for.
+func (s *Server) view(c *call, v *queries.View) error {
+	if err := s.record(c, actionTable, v.FullName(), nil); err != nil {
+		return err
+	}
+	answer := struct {
+		Name    string         `json:"name"`
+		About   string         `json:"about"`
+		Columns []columnAnswer `json:"columns"`
+		SQL     string         `json:"sql"`
+	}{v.FullName(), v.Doc, []columnAnswer{}, v.SQL}
+	for _, col := range v.Columns {
+		answer.Columns = append(answer.Columns, columnAnswer{Name: col.Name, Type: col.Type.String(), Nullable: true, Tag: string(col.Tag), About: col.Doc})
+	}
+	writeJSON(c.w, http.StatusOK, "application/json", answer)
+	return nil
+}
+
+// record is [Server.Record] for a call.
 func (s *Server) record(c *call, action, resource string, err error) error {
-	r := audit.Record{
-		Actor: c.caller.Principal.String(), Action: action, Resource: resource, Outcome: audit.Allowed,
-		Origin: c.caller.Origin, Reason: c.caller.Reason, Request: c.caller.Request,
-	}
-	if c.caller.BreakGlass {
-		r.Detail = map[string]string{"break_glass": "yes"}
-	}
-	if err != nil {
-		r.Outcome = audit.Refused
-		if toProblem(err).Status >= 500 {
-			r.Outcome = audit.Failed
-		}
-	}
-	ctx := c.r.Context()
-	if failed := s.deps.Recorder.Append(ctx, r); failed != nil {
-		if ctx.Err() == nil {
-			s.cfg.Log.ErrorContext(ctx, "refused, because the audit log can't be written", "action", action, "request", c.caller.Request, "error", failed)
-		}
-		return errors.Join(queries.ErrUnrecorded, failed)
-	}
-	return err
+	return s.Record(c.r.Context(), c.caller, action, resource, err)
 }

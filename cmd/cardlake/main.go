@@ -27,9 +27,13 @@ const usage = `usage: cardlake COMMAND [flags] [arguments]
 
   query SQL        answer a SELECT statement; SQL "-" reads it from standard input
   tables           list the tables that are permitted: rows, files, time of the newest snapshot
-  describe TABLE   list a table's columns, and how each is given
+  describe [NAME]  list the tables and views, or the columns of one
+  changes          write the rows that were added since, each exactly once
+  export           take a tenant's rows away as files
+  products         data products: what is offered of the lake, and who subscribes
+  quality          check data with rules in DQDL: results, trend, quarantine
   reconcile        compare the rows with what the processors counted
-  serve            answer over HTTP
+  serve            answer over HTTP and Arrow Flight SQL
   grants           who may do what, and why
   audit            read and verify the record of who did what
   maintain         keep the tables small and fast, and remove what may not be kept
@@ -37,7 +41,7 @@ const usage = `usage: cardlake COMMAND [flags] [arguments]
 
 "cardlake COMMAND -h" lists a command's flags. Results go to standard output, everything
 else to standard error. Exit codes: 0 done, 1 stopped half-way, 2 refused or failed;
-those of reconcile are its own.
+those of products, quality and reconcile are their own.
 `
 
 // errUsage says that a message has been printed already.
@@ -57,6 +61,16 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		err = tables(ctx, args, stdout, stderr)
 	case "describe":
 		err = describe(ctx, args, stdout, stderr)
+	case "changes":
+		err = changesCommand(ctx, args, stdout, stderr)
+	case "export":
+		err = exportCommand(ctx, args, stdout, stderr)
+	case "products":
+		interrupted = 2
+		err = productsCommand(ctx, args, stdout, stderr)
+	case "quality":
+		interrupted = 2
+		err = qualityCommand(ctx, args, stdout, stderr)
 	case "reconcile":
 		interrupted = 2 // 1 is one of its answers
 		err = reconcileRows(ctx, args, stdout, stderr)

@@ -15,6 +15,7 @@ import (
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/embedded"
 	"github.com/cardlake/cardlake/queries/render"
+	"github.com/cardlake/cardlake/queries/views"
 )
 
 // maxStatement bounds what is read from standard input.
@@ -29,6 +30,8 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	d.defineRecord(fs)
 	var w workers
 	w.flags(fs)
+	var e engines
+	e.define(fs)
 	formatName := fs.String("format", "table", "how rows are written: "+strings.Join(render.Names(), ", "))
 	maxRows := fs.Int64("max-rows", 1_000_000, "fail after so many `rows`; 0 for no bound")
 	timeout := fs.Duration("timeout", 5*time.Minute, "longest time the statement may take")
@@ -45,7 +48,7 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	case *maxRows < 0 || *timeout <= 0 || *memory < 1 || *memory > 1<<20:
 		return misused(fs, "-max-rows must not be negative, -timeout must be positive, -memory from 1 to %d", 1<<20)
 	}
-	if err := errors.Join(place.Complete(), d.complete(home.Dir(place.Dir)), w.check()); err != nil {
+	if err := errors.Join(place.Complete(), d.complete(home.Dir(place.Dir)), w.check(), e.check()); err != nil {
 		return misused(fs, "%v", err)
 	}
 	sql := fs.Arg(0)
@@ -61,6 +64,12 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	}
 
 	start := time.Now()
+	var screen io.Writer
+	if isTerminal(stderr) {
+		screen = stderr
+	}
+	p := startMeter(screen, start, "opening the lake")
+	defer p.end()
 	l, err := open(ctx, &place)
 	if err != nil {
 		return err
@@ -86,16 +95,27 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 		defer func() { err = errors.Join(err, tails.Close()) }()
 		cfg.Tail = tails
 	}
-	engine := embedded.New(l.planner, l.Store, cfg)
-	gateway := queries.New(parser, engine, permits, record, queries.Config{MaxRows: *maxRows, Timeout: *timeout, MaxSQL: maxStatement})
+	engine, err := e.open(ctx, l, &place, cfg)
+	if err != nil {
+		return err
+	}
+	gateway := queries.New(parser, engine, permits, record, queries.Config{MaxRows: *maxRows, Timeout: *timeout, MaxSQL: maxStatement, Views: views.All})
+	p.is("running")
 	result, err := gateway.Query(ctx, d.caller, sql)
 	if err != nil {
 		return located(err, sql)
 	}
 	defer func() { err = errors.Join(err, result.Close()) }()
-	if err := format(ctx, stdout, result); err != nil {
+	p.is("writing")
+	rows := &counted{Rows: result, p: p, first: func() {
+		if isTerminal(stdout) {
+			p.end() // the rows need the screen
+		}
+	}}
+	if err := format(ctx, stdout, rows); err != nil {
 		return located(err, sql)
 	}
+	p.end()
 	destroyed(stderr, result)
 	if *formatName == "table" {
 		footer(stderr, result, time.Since(start))
@@ -135,6 +155,15 @@ func footer(w io.Writer, r *queries.Result, elapsed time.Duration) {
 	fmt.Fprintf(w, "(%d %s in %d ms", r.Count(), rows, elapsed.Milliseconds())
 	if at, ok := r.AsOf(); ok {
 		fmt.Fprintf(w, ", as of %s", at.UTC().Format(time.RFC3339))
+	}
+	if s, ok := r.Stats(); ok {
+		fmt.Fprintf(w, ", %s scanned %.1f MiB", s.Engine, float64(s.ScannedBytes)/(1<<20))
+		switch {
+		case s.IsReused:
+			fmt.Fprint(w, ", an earlier answer")
+		case s.NanoUSD > 0:
+			fmt.Fprintf(w, ", about $%.6f", float64(s.NanoUSD)/1e9)
+		}
 	}
 	for _, s := range r.Snapshots() {
 		switch {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/api"
+	"github.com/cardlake/cardlake/api/flightsql"
 	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/catalog/audit"
 	"github.com/cardlake/cardlake/catalog/grants"
@@ -24,14 +25,16 @@ import (
 	"github.com/cardlake/cardlake/internal/lakeflags"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/queries"
+	"github.com/cardlake/cardlake/queries/changes"
 	"github.com/cardlake/cardlake/queries/embedded"
+	"github.com/cardlake/cardlake/queries/views"
 )
 
-// serveCommand answers until ctx ends. Things end in this order: the calls under way, the
-// development issuer, the metrics, the engine, the audit log, the lake.
+// serveCommand answers until ctx ends. Things end in this order: the calls and exports under way,
+// the exports, the development issuer, the metrics, the engine, the audit log, the lake.
 func serveCommand(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	var o serveOptions
-	fs := flagSet("serve", "", `Answers over HTTP: SQL, tables, one's own rights. Who asks is known by an OpenID Connect token, or by a
+	fs := flagSet("serve", "", `Answers over HTTP, and with -flight to drivers of Arrow Flight SQL (ADBC, JDBC, ODBC): SQL, tables, one's own rights. Who asks is known by an OpenID Connect token, or by a
 client certificate; what they may is decided by the grants, and each answer is on record before it is given.
 Ends on SIGTERM when what is under way is done.`, stderr)
 	o.define(fs)
@@ -69,7 +72,7 @@ Ends on SIGTERM when what is under way is done.`, stderr)
 	}
 	parser := embedded.NewParser()
 	defer closing(parser)
-	cfg := embedded.Config{Memory: o.memory << 20}
+	cfg := embedded.Config{Memory: o.memory << 20, CacheBytes: o.cache << 20, Ready: readyInstances}
 	tails, err := o.workers.open()
 	if err != nil {
 		return err
@@ -78,8 +81,15 @@ Ends on SIGTERM when what is under way is done.`, stderr)
 		defer closing(tails)
 		cfg.Tail = tails
 	}
-	gateway := queries.New(parser, embedded.New(l.planner, l.Store, cfg), permits, record,
-		queries.Config{MaxRows: o.maxRows, Timeout: o.timeout, MaxSQL: maxStatement})
+	engine, err := o.engines.open(ctx, l, &o.place, cfg)
+	if err != nil {
+		return err
+	}
+	if e, ok := engine.(io.Closer); ok {
+		defer closing(e)
+	}
+	gateway := queries.New(parser, engine, permits, record,
+		queries.Config{MaxRows: o.maxRows, Timeout: o.timeout, MaxSQL: maxStatement, Views: views.All})
 
 	endMetrics, err := serveMetrics(ctx, o.metrics, metrics, log)
 	if err != nil {
@@ -91,22 +101,67 @@ Ends on SIGTERM when what is under way is done.`, stderr)
 		return err
 	}
 	defer func() { err = errors.Join(err, endSignIn()) }()
-	server, err := api.New(api.Deps{Gateway: gateway, SignIn: door, Permits: permits, Recorder: record, Ready: record.Ready}, api.Config{
-		PerMinute: o.perMinute, Queries: o.queries, DrainTimeout: o.drain,
+	var watched changes.Config
+	parts := exportParts{lake: l, permits: permits, recorder: record, parser: parser, engine: engine, log: log}
+	watcher, err := o.watcher(gateway, log)
+	if err != nil {
+		return err
+	}
+	if watcher != nil {
+		watched.Watermarks, parts.marks = watcher, watcher
+	}
+	feed, err := l.feed(ctx, &o.place, gateway, watched)
+	if err != nil {
+		return err
+	}
+	exports, err := o.exports(ctx, parts)
+	if err != nil {
+		return err
+	}
+	defer closing(exports)
+	desk, closeDesk, err := o.desk(ctx, permits, record, parser)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeDesk()) }()
+	deps := api.Deps{Gateway: gateway, SignIn: door, Permits: permits, Recorder: record, Ready: record.Ready, Changes: feed, Exports: exports}
+	running := []func(context.Context) error{exports.Run}
+	if desk != nil {
+		deps.Products = desk
+		running = append(running, func(ctx context.Context) error {
+			desk.Run(ctx, func(err error) { log.Error("subscriptions are not in force", "error", err) })
+			return nil
+		})
+	}
+	if watcher != nil {
+		running = append(running, func(ctx context.Context) error { look(ctx, watcher, log); return nil })
+	}
+	server, err := api.New(deps, api.Config{
+		PerMinute: o.perMinute, Queries: o.queries, DrainTimeout: o.drain, SpoolDir: o.spool,
 		LocalOnly: o.development || config == nil && len(o.proxies) == 0, Metrics: metrics, Log: log,
 	})
 	if err != nil {
 		return err
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.listen)
+	drivers, err := flightsql.New(gateway, server, flightsql.Config{DrainTimeout: o.drain, Failed: func(request string, err error) {
+		log.Error("a call of a driver failed", "request", request, "error", err)
+	}})
 	if err != nil {
-		return fmt.Errorf("-listen: %w", err)
+		return err
 	}
-	log.Info("serve starts", "version", cardlake.Version, "addr", listener.Addr().String(), "tls", config != nil, "grants", permits.Set().Version())
-	err = server.Serve(ctx, listener, config)
+	doors := []listening{{"addr", "-listen", o.listen, server.Serve}}
+	if o.flight != "" {
+		doors = append(doors, listening{"flight", "-flight", o.flight, drivers.Serve})
+	}
+	err = serveDoors(ctx, doors, config, beside(running...), func(addrs []any) {
+		log.Info("serve starts", append(addrs, "version", cardlake.Version, "tls", config != nil, "grants", permits.Set().Version())...)
+	})
 	log.Info("serve ends")
 	return err
 }
+
+// readyInstances is how many engines are started before a statement comes: each serves one.
+const readyInstances = 2
 
 // tls is the server's side of TLS, nil for none.
 func (o *serveOptions) tls() (*tls.Config, error) {

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
+	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/catalog/signin"
 	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/internal/lakeflags"
@@ -19,16 +21,20 @@ import (
 type serveOptions struct {
 	place           lakeflags.Flags
 	workers         workers
+	engines         engines
 	grants, tenants string
 	audit, anchor   string
 
-	listen, metrics string
-	cert, key       string
-	tls12           bool
-	clientCA        string
-	transport       bool
-	proxyList       string
-	proxies         []netip.Prefix
+	watermarks string
+
+	listen, flight string
+	metrics, spool string
+	cert, key      string
+	tls12          bool
+	clientCA       string
+	transport      bool
+	proxyList      string
+	proxies        []netip.Prefix
 
 	issuer                    signin.IssuerConfig
 	issuerCA                  string
@@ -36,19 +42,23 @@ type serveOptions struct {
 	development               bool
 	maxRows                   int64
 	timeout, drain            time.Duration
-	memory                    int64
+	memory, cache             int64
 	queries, perMinute        int
 }
 
 func (o *serveOptions) define(fs *flag.FlagSet) {
 	o.place.Define(fs, lakeflags.Read)
 	o.workers.flags(fs)
+	o.engines.define(fs)
 	fs.StringVar(&o.grants, "grants", "", "`folder` of who may do what; default grants in -dir")
 	fs.StringVar(&o.tenants, "tenants", "", "`file` with the register of tenants; default tenants.json in -dir")
 	fs.StringVar(&o.audit, "audit", "", "`folder` of the audit log; default audit/"+lakeLog+" in -dir")
 	fs.StringVar(&o.anchor, "audit-anchor", "", "`file` that keeps the audit log's head, best on another volume; default audit/"+lakeLog+".head in -dir")
 
 	fs.StringVar(&o.listen, "listen", "127.0.0.1:8420", "`address` to answer at; another than a loopback address needs -tls-cert")
+	fs.StringVar(&o.flight, "flight", "", "`address` for drivers of Arrow Flight SQL (gRPC), such as 127.0.0.1:8421; TLS, sign-in and bounds are those of -listen")
+	fs.StringVar(&o.spool, "spool", "", "`folder` for pages of answers, sealed, in files without names; default the system's for temporary files")
+	fs.StringVar(&o.watermarks, "watermarks", "", "`principal`, KIND/NAME, that is given all tenants' rows and totals: tells with changes how complete they are, and lets scheduled exports wait for it")
 	fs.StringVar(&o.metrics, "metrics-listen", "", "`address` of /metrics for Prometheus, in clear: counts and times, no names")
 	fs.StringVar(&o.cert, "tls-cert", "", "the server's certificate `file`, PEM, read for each connection")
 	fs.StringVar(&o.key, "tls-key", "", "its private key `file`, PEM")
@@ -69,6 +79,7 @@ func (o *serveOptions) define(fs *flag.FlagSet) {
 	fs.Int64Var(&o.maxRows, "max-rows", 1_000_000, "most `rows` of an answer; grants make it less, never more")
 	fs.DurationVar(&o.timeout, "timeout", 5*time.Minute, "longest `time` a statement may take")
 	fs.Int64Var(&o.memory, "memory", 512, "`MiB` of memory that a statement may use, besides the decrypted files")
+	fs.Int64Var(&o.cache, "cache", 512, "`MiB` of decrypted columns that are kept in memory for a minute, for the next statements; 0 for none")
 	fs.IntVar(&o.queries, "queries", 16, "how many statements run at a time")
 	fs.IntVar(&o.perMinute, "rate", 120, "how many calls a principal may make in a minute")
 	fs.DurationVar(&o.drain, "drain", 30*time.Second, "`time` that calls under way have at the end")
@@ -76,7 +87,7 @@ func (o *serveOptions) define(fs *flag.FlagSet) {
 
 // complete fills in what was not given, and reports every fault.
 func (o *serveOptions) complete() error {
-	errs := []error{o.place.Complete(), o.workers.check()}
+	errs := []error{o.place.Complete(), o.workers.check(), o.engines.check()}
 	fault := func(bad bool, format string, args ...any) {
 		if bad {
 			errs = append(errs, fmt.Errorf(format, args...))
@@ -95,13 +106,27 @@ func (o *serveOptions) complete() error {
 	}
 	local, err := isLocalAddress(o.listen)
 	fault(err != nil, "-listen: %v", err)
-	fault((o.cert == "") != (o.key == ""), "-tls-cert and -tls-key go together")
 	fault(!local && o.cert == "", "-listen is not a loopback address: it needs -tls-cert and -tls-key")
+	if o.spool != "" {
+		info, err := os.Stat(o.spool)
+		fault(err != nil || !info.IsDir(), "-spool: there is no folder %s", o.spool)
+	}
+	if o.watermarks != "" {
+		_, err := grants.ParsePrincipal(o.watermarks)
+		fault(err != nil, "-watermarks: %v", err)
+	}
+	if o.flight != "" {
+		isLocal, err := isLocalAddress(o.flight)
+		fault(err != nil, "-flight: %v", err)
+		fault(err == nil && !isLocal && o.cert == "", "-flight is not a loopback address: it needs -tls-cert and -tls-key")
+		local = local && isLocal
+	}
+	fault((o.cert == "") != (o.key == ""), "-tls-cert and -tls-key go together")
 	fault(o.clientCA != "" && o.cert == "", "-client-ca needs -tls-cert")
 	fault(o.tls12 && o.cert == "", "-tls12 needs -tls-cert")
 	fault(o.transport && (o.clientCA == "" || o.issuer.URL == ""), "-client-cert-is-transport needs -client-ca and -oidc-issuer")
-	fault(o.maxRows < 1 || o.timeout <= 0 || o.memory < 1 || o.memory > 1<<20 || o.queries < 1 || o.perMinute < 1 || o.drain < time.Second,
-		"-max-rows, -queries and -rate are at least 1, -timeout is positive, -memory from 1 to %d, -drain at least 1s", 1<<20)
+	fault(o.maxRows < 1 || o.timeout <= 0 || o.memory < 1 || o.memory > 1<<20 || o.cache < 0 || o.cache > 1<<20 || o.queries < 1 || o.perMinute < 1 || o.drain < time.Second,
+		"-max-rows, -queries and -rate are at least 1, -timeout is positive, -memory from 1 to %d, -cache from 0, -drain at least 1s", 1<<20)
 	if o.issuer.URL != "" {
 		if err := o.issuer.Validate(); err != nil {
 			fault(true, "-oidc-issuer, -oidc-audience: %w", err)
@@ -124,7 +149,7 @@ func (o *serveOptions) onlyDevelopment(local bool) (errs []error) {
 			errs = append(errs, errors.New("-dev-sign-in takes anybody for anybody, and "+why))
 		}
 	}
-	refuse(!local, "-listen is not a loopback address")
+	refuse(!local, "-listen is not a loopback address, or -flight is not one")
 	refuse(o.proxyList != "", "-trusted-proxies would open it to others")
 	refuse(o.issuer.URL != "" || o.clientCA != "", "there is another sign-in: -oidc-issuer or -client-ca")
 	refuse(o.place.Bucket != "", "the lake is in a bucket (-s3-bucket)")

@@ -118,6 +118,31 @@ func (s *server) ask(token, method, path, body string, headers ...string) (int, 
 	return resp.StatusCode, string(text)
 }
 
+// developmentToken is one of the development issuer, as the server's output says how to get it.
+func (s *server) developmentToken(principal string) string {
+	t := s.t
+	t.Helper()
+	quoted := regexp.QuoteMeta(principal)
+	secret := s.stdout.waitFor(t, "client_id="+quoted+" -d client_secret=([a-p]{32}) ")
+	at := s.stdout.waitFor(t, secret+" (http://127.0.0.1:[0-9]+/development/token)")
+	r, err := http.NewRequest(http.MethodPost, at, strings.NewReader(url.Values{"grant_type": {"client_credentials"}, "client_id": {principal}, "client_secret": {secret}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Accept", "text/plain")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("status %d, %v: %s", resp.StatusCode, err, text)
+	}
+	return strings.TrimSpace(string(text))
+}
+
 const countSQL = `{"sql": "SELECT tenant, count(*) AS n FROM cards.transactions GROUP BY 1 ORDER BY 1", "format": "csv"}`
 
 // TestServeForTryingOut: a lake on one machine, with the development issuer.
@@ -130,28 +155,7 @@ func TestServeForTryingOut(t *testing.T) {
 	if !strings.Contains(s.stderr.String(), `"msg":"DEVELOPMENT SIGN-IN`) || !strings.HasPrefix(s.stdout.String(), "DEVELOPMENT SIGN-IN") {
 		t.Errorf("it does not say so: %s", s.stderr)
 	}
-	token := func(principal string) string {
-		t.Helper()
-		quoted := regexp.QuoteMeta(principal)
-		secret := s.stdout.waitFor(t, "client_id="+quoted+" -d client_secret=([a-p]{32}) ")
-		at := s.stdout.waitFor(t, secret+" (http://127.0.0.1:[0-9]+/development/token)")
-		r, err := http.NewRequest(http.MethodPost, at, strings.NewReader(url.Values{"grant_type": {"client_credentials"}, "client_id": {principal}, "client_secret": {secret}}.Encode()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		r.Header.Set("Accept", "text/plain")
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != http.StatusOK {
-			t.Fatalf("status %d, %v: %s", resp.StatusCode, err, text)
-		}
-		return strings.TrimSpace(string(text))
-	}
+	token := s.developmentToken
 	scientist, analyst := token("data_scientist/local"), token("tenant_analyst/analyst@bolivar")
 	if status, text := s.ask(scientist, http.MethodPost, "/v1/query", countSQL); status != 200 || text != "tenant,n\r\naurora,10\r\nbolivar,10\r\ncobre,10\r\n" {
 		t.Errorf("status %d: %q", status, text)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -28,6 +29,7 @@ import (
 	"github.com/cardlake/cardlake/queries/embedded"
 	"github.com/cardlake/cardlake/queries/queriestest"
 	"github.com/cardlake/cardlake/queries/render"
+	"github.com/cardlake/cardlake/queries/views"
 	"github.com/cardlake/cardlake/writers/objects"
 )
 
@@ -73,7 +75,7 @@ func newWorld(tb testing.TB, without ...cardlake.Tenant) *world {
 	parser := embedded.NewParser()
 	tb.Cleanup(func() { parser.Close() })
 	engine := embedded.New(w.lake, w.lake, embedded.Config{Threads: 1, Tail: tail{without}})
-	w.gateway = queries.New(parser, engine, w.grants, w.log, queries.Config{Timeout: time.Minute})
+	w.gateway = queries.New(parser, engine, w.grants, w.log, queries.Config{Timeout: time.Minute, Views: views.All})
 	return w
 }
 
@@ -140,17 +142,25 @@ func (byHeader) Origin(*http.Request) string { return "test" }
 // http is the server's door.
 func (w *world) http(tb testing.TB, name, contentType string, format render.Format) door {
 	tb.Helper()
+	d, _ := w.httpDoor(tb, name, contentType, format)
+	return d
+}
+
+// httpDoor is the door, and how a call is made, with the headers of its answer.
+func (w *world) httpDoor(tb testing.TB, name, contentType string, format render.Format) (door, func(p grants.Principal, method, path, body string) (answer, http.Header)) {
+	tb.Helper()
 	server, err := api.New(api.Deps{Gateway: w.gateway, SignIn: byHeader{}, Permits: w.grants, Recorder: w.log},
-		api.Config{PerMinute: 1_000_000, Burst: 1_000_000})
+		api.Config{PerMinute: 1_000_000, Burst: 1_000_000, PerPrincipal: 100, Queries: 100, SpoolDir: tb.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	listener := httptest.NewServer(server.Handler())
+	tb.Cleanup(server.Close)
 	tb.Cleanup(listener.Close)
-	do := func(p grants.Principal, method, path, body string) answer {
+	call := func(p grants.Principal, method, path, body string) (answer, http.Header) {
 		r, err := http.NewRequest(method, listener.URL+path, strings.NewReader(body))
 		if err != nil {
-			return answer{refusal: err.Error()}
+			return answer{refusal: err.Error()}, nil
 		}
 		r.Header.Set("Test-Principal", p.String())
 		r.Header.Set("Content-Type", "application/json")
@@ -159,21 +169,26 @@ func (w *world) http(tb testing.TB, name, contentType string, format render.Form
 		}
 		response, err := http.DefaultClient.Do(r)
 		if err != nil {
-			return answer{refusal: err.Error()}
+			return answer{refusal: err.Error()}, nil
 		}
 		defer response.Body.Close()
 		var out bytes.Buffer
 		if _, err := out.ReadFrom(response.Body); err != nil {
-			return answer{rows: out.String(), refusal: err.Error()}
+			return answer{rows: out.String(), refusal: err.Error()}, nil
 		}
-		for _, varies := range []string{"X-Request-Id", "Date", "Content-Length", "Cardlake-As-Of"} {
-			response.Header.Del(varies)
+		told := response.Header.Clone()
+		for _, varies := range []string{"X-Request-Id", "Date", "Content-Length", "Cardlake-As-Of", "Cardlake-Query", "Link", "Location"} {
+			told.Del(varies)
 		}
-		aside := fmt.Sprint(response.Header, response.Trailer)
-		if response.StatusCode != http.StatusOK {
-			return answer{aside: aside, refusal: withoutRequest(out.Bytes())}
+		aside := fmt.Sprint(told, response.Trailer)
+		if response.StatusCode >= 300 {
+			return answer{aside: aside, refusal: withoutRequest(out.Bytes())}, response.Header
 		}
-		return answer{rows: out.String(), aside: aside}
+		return answer{rows: out.String(), aside: aside}, response.Header
+	}
+	do := func(p grants.Principal, method, path, body string) answer {
+		a, _ := call(p, method, path, body)
+		return a
 	}
 	return door{
 		name: "HTTP " + name, format: format, hasTail: true,
@@ -190,7 +205,7 @@ func (w *world) http(tb testing.TB, name, contentType string, format render.Form
 		},
 		list:     func(p grants.Principal) answer { return do(p, http.MethodGet, "/v1/tables", "") },
 		describe: func(p grants.Principal, table string) answer { return do(p, http.MethodGet, "/v1/tables/"+table, "") },
-	}
+	}, call
 }
 
 // withoutRequest takes a problem's request id out, which every one has of its own.

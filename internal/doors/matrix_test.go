@@ -28,12 +28,15 @@ func TestMatrix(t *testing.T) {
 		thorough,
 		w.direct("parquet", render.Parquet),
 		w.http(t, "json", "application/json", render.JSON),
+		w.flight(t),
+		w.pages(t, false),
+		w.pages(t, true),
 		w.http(t, "csv", "text/csv", render.CSV),
 		w.http(t, "arrow", "application/vnd.apache.arrow.stream", render.Arrow),
 		w.http(t, "parquet", "application/vnd.apache.parquet", render.Parquet),
 	}
 	if testing.Short() {
-		doors = doors[:3]
+		doors = doors[:5]
 	} else {
 		doors = append(doors, newFolder(t).cli("csv", render.CSV))
 	}
@@ -262,7 +265,7 @@ func TestNothingIsReadUnrecorded(t *testing.T) {
 	w := newWorld(t)
 	w.log.Fail(io.ErrClosedPipe)
 	opened := w.lake.Opened.Load()
-	for _, d := range []door{w.direct("csv", render.CSV), w.http(t, "json", "application/json", render.JSON)} {
+	for _, d := range []door{w.direct("csv", render.CSV), w.http(t, "json", "application/json", render.JSON), w.flight(t), w.pages(t, false), w.pages(t, true), w.exports(t, aurora)} {
 		for _, p := range principals() {
 			if a := d.ask(p, "SELECT * FROM cards.transactions"); a.refusal == "" {
 				t.Errorf("%s, %s: answered without a record", d.name, p)
@@ -281,16 +284,22 @@ func TestOthersDoNotShow(t *testing.T) {
 	for _, own := range []cardlake.Tenant{bolivar} {
 		alone := newWorld(t, slices.DeleteFunc(slices.Clone(tenants), func(t cardlake.Tenant) bool { return t == own })...)
 		p := grants.Principal{Kind: grants.TenantAnalyst, Name: "analyst@" + string(own)}
-		a, b := full.direct("csv", render.CSV), alone.direct("csv", render.CSV)
-		for _, sql := range probes() {
-			x, y := a.ask(p, sql), b.ask(p, sql)
-			if x.all() != y.all() {
-				t.Errorf("%s: %s\nwith other tenants: %s\nwithout: %s", p, sql, x.all(), y.all())
+		for _, at := range [][2]door{
+			{full.direct("csv", render.CSV), alone.direct("csv", render.CSV)},
+			{full.flight(t), alone.flight(t)},
+		} {
+			a, b := at[0], at[1]
+			for _, sql := range probes() {
+				x, y := a.ask(p, sql), b.ask(p, sql)
+				if x.all() != y.all() {
+					t.Errorf("%s, %s: %s\nwith other tenants: %s\nwithout: %s", a.name, p, sql, x.all(), y.all())
+				}
+				hide := func(out string) string { return strings.ReplaceAll(out, sql, "") } // an error shows it
+				checkBytes(t, sql, p, answer{rows: hide(x.rows), aside: x.aside, refusal: hide(x.refusal)})
 			}
-			checkBytes(t, sql, p, answer{rows: strings.ReplaceAll(x.rows, sql, ""), aside: x.aside, refusal: x.refusal})
-		}
-		if x, y := a.list(p), b.list(p); x.all() != y.all() {
-			t.Errorf("%s: tables\nwith other tenants: %s\nwithout: %s", p, x.all(), y.all())
+			if x, y := a.list(p), b.list(p); x.all() != y.all() {
+				t.Errorf("%s, %s: tables\nwith other tenants: %s\nwithout: %s", a.name, p, x.all(), y.all())
+			}
 		}
 	}
 }

@@ -73,8 +73,11 @@ func value(table *cardlake.Table, c cardlake.Column, t cardlake.Tenant, row int)
 	number := int64(slices.Index(tenants, t)+2)*10_000_000 + int64(c.ID)*10_000 + int64(row)
 	switch c.Type {
 	case cardlake.String:
-		if c.Name == "tenant" {
+		switch c.Name {
+		case "tenant":
 			return string(t)
+		case "event_type": // by which views select
+			return "authorization"
 		}
 		return marker(t, c.Name, row)
 	case cardlake.Binary:

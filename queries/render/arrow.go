@@ -9,7 +9,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
@@ -81,33 +80,7 @@ func schemaOf(columns []queries.Column) *arrow.Schema {
 
 // batches passes the rows on, batchRows at a time.
 func batches(ctx context.Context, schema *arrow.Schema, rows queries.Rows, write func(arrow.RecordBatch) error) error {
-	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
-	defer b.Release()
-	n := 0
-	flush := func() error {
-		if n == 0 {
-			return nil
-		}
-		n = 0
-		batch := b.NewRecordBatch()
-		defer batch.Release()
-		return write(batch)
-	}
-	err := each(ctx, rows, func(row []any) error {
-		for i, v := range row {
-			if err := appendValue(b.Field(i), v); err != nil {
-				return fmt.Errorf("column %q: %w", schema.Field(i).Name, err)
-			}
-		}
-		if n++; n < batchRows {
-			return nil
-		}
-		return flush()
-	})
-	if err != nil {
-		return err
-	}
-	return flush()
+	return Records(ctx, schema, rows, Bound{Rows: batchRows}, write)
 }
 
 // appendValue appends a value of queries.Column to the builder of its type.

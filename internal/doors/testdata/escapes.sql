@@ -156,3 +156,15 @@ SELECT $1
 SELECT ?
 SELECT $name FROM cards.transactions
 SELECT * FROM cards.transactions LIMIT ?
+SELECT * FROM under_views."cards.transactions"
+SELECT count(*) FROM under_views."cards.transactions"
+SELECT x.* FROM "under_views"."cards.transactions" x
+SELECT * FROM memory.under_views."cards.transactions"
+SELECT (SELECT max(stream_offset) FROM under_views."cards.transactions")
+WITH t AS (SELECT * FROM under_views."cards.transactions") SELECT * FROM t
+SELECT stream_offset FROM views.transactions
+SELECT pan FROM views.transactions
+SELECT under_views."cards.transactions".tenant FROM views.transactions
+SELECT * FROM memory.views.transactions
+SELECT * FROM views.nothing
+SELECT * FROM views."transactions; SELECT 1"

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cardlake/cardlake/catalog"
+	"github.com/cardlake/cardlake/catalog/grants"
+	"github.com/cardlake/cardlake/catalog/products"
+	"github.com/cardlake/cardlake/internal/home"
+	"github.com/cardlake/cardlake/queries"
+	"github.com/cardlake/cardlake/queries/changes/ready"
+	"github.com/cardlake/cardlake/queries/embedded"
+)
+
+// desk opens the desk of data products, nil if the lake has no folder of them, and what closes it.
+func (o *serveOptions) desk(ctx context.Context, permits *grants.Grants, record products.Log, parser *embedded.Parser) (_ *products.Desk, closing func() error, err error) {
+	folder := productsDir(home.Dir(o.place.Dir))
+	if _, err := os.Stat(folder); errors.Is(err, os.ErrNotExist) {
+		return nil, func() error { return nil }, nil
+	}
+	tenants, err := catalog.OpenTenants(o.tenants)
+	if err != nil {
+		return nil, nil, err
+	}
+	ring, err := o.place.Keys.Lake.Open(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("subscriptions: %w", err)
+	}
+	store, closeStore, err := openSubscriptions(ctx, home.Dir(o.place.Dir), ring)
+	if err != nil {
+		return nil, nil, err
+	}
+	words := newWords(parser)
+	load := func() (*products.Catalogue, error) { return products.Load(folder, words) }
+	return products.NewDesk(load, store, permits, record, products.Config{
+		GrantsDir: o.grants, Tenants: tenants, Dictionary: words, AsOf: asOf(&o.place), Quality: scoreOf(o.place.Dir),
+	}), closeStore, nil
+}
+
+// watcher looks at how complete the lake is, as -watermarks; nil without it.
+func (o *serveOptions) watcher(gateway *queries.Gateway, log *slog.Logger) (*ready.Watcher, error) {
+	if o.watermarks == "" {
+		return nil, nil
+	}
+	who, err := grants.ParsePrincipal(o.watermarks)
+	if err != nil {
+		return nil, err
+	}
+	return ready.New(ready.Deps{Asker: gateway.As(grants.Caller{Principal: who, Origin: "cardlake serve", Reason: "how complete the lake is"}), Log: log}, nil, ready.Config{})
+}
+
+// watermarkEvery is how often a watcher looks.
+const watermarkEvery = time.Minute
+
+// look looks until ctx ends.
+func look(ctx context.Context, w *ready.Watcher, log *slog.Logger) {
+	ticker := time.NewTicker(watermarkEvery)
+	defer ticker.Stop()
+	for {
+		if _, err := w.Look(ctx); err != nil && ctx.Err() == nil {
+			log.Error("how complete the lake is can't be told", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// beside runs what goes on beside the doors, until ctx ends or one of it fails.
+func beside(run ...func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		group, ctx := errgroup.WithContext(ctx)
+		for _, f := range run {
+			group.Go(func() error { return f(ctx) })
+		}
+		return group.Wait()
+	}
+}
