@@ -1,7 +1,7 @@
 GO ?= go
 DIR ?= cardlake-data
 
-.PHONY: demo build test test-race test-kill test-real kms-real kill-real kill-kinesis commits maintain-chaos doors-mutants soak freshness consistency scan-eval lint bench bench-short clean
+.PHONY: demo build test test-race test-kill test-real kms-real kill-real kill-kinesis commits maintain-chaos changes-chaos trino export-real doors-mutants soak freshness consistency scan-eval lint bench bench-short clean
 
 demo: build ## the main job, on embedded defaults; ends by itself
 	./bin/cardlake-demo -dir $(DIR)
@@ -25,6 +25,10 @@ test-real: ## the same suites on a real Kafka (Java 17 and Maven), a real Postgr
 	@test -x .cache/python/bin/python || { python3 -m venv .cache/python && .cache/python/bin/pip -q install pyarrow==26.0.0 'pyiceberg[sql-sqlite,sql-postgres]==0.12.0'; }
 	CARDLAKE_REAL=1 CARDLAKE_PYTHON=$(CURDIR)/.cache/python/bin/python $(GO) test -count=1 -timeout 20m ./catalog/iceberg/... ./writers/parquet ./internal/readers
 	CARDLAKE_REAL=1 $(GO) test -count=1 -timeout 20m ./tokenize/ff1 ./tokenize/vault/...
+	@$(MAKE) .cache/drivers
+	@test -e .cache/jdbc/flight-sql-jdbc-driver-18.3.0.jar || mvn -q dependency:copy -Dartifact=org.apache.arrow:flight-sql-jdbc-driver:18.3.0 -DoutputDirectory=$(CURDIR)/.cache/jdbc
+	CARDLAKE_REAL=1 CARDLAKE_PYTHON=$(CURDIR)/.cache/drivers/bin/python CARDLAKE_JDBC_DRIVER=$(CURDIR)/.cache/jdbc/flight-sql-jdbc-driver-18.3.0.jar $(GO) test -count=1 -timeout 20m ./internal/drivers
+	@$(MAKE) trino
 
 kms-real: ## the keyring's suite on AWS KMS itself; makes billed keys and deletes them after 7 days
 	$(GO) test -run TestSuiteOnAWS -count=1 -v -timeout 30m ./keys/kms
@@ -40,6 +44,20 @@ commits: ## 10,000 commits: the cost of the last ones over that of the first
 
 maintain-chaos: ## ten minutes of maintenance beside a worker, all of it killed at random
 	CARDLAKE_MAINTAIN_MINUTES=10 $(GO) test -count=1 -v -timeout 30m ./internal/maintaintest
+
+changes-chaos: ## a consumer of changes, killed for ten minutes beside a writer, compaction and expiry
+	CARDLAKE_CHANGES_MINUTES=$${MINUTES:-10} $(GO) test -count=1 -v -timeout 60m -run TestKilledConsumer ./cmd/cardlake
+
+trino: ## portable statements, views and questions on DuckDB and a real Trino (Java 24+, Maven, PostgreSQL; 0.8 GB once)
+	CARDLAKE_REAL=1 $(GO) test -count=1 -v -timeout 40m -run TestAnswersAreDuckDBs ./queries/trino
+
+export-real: .cache/drivers ## a tenant of five million rows, exported, cut, resumed and opened by pandas, openpyxl and parquet-go
+	CARDLAKE_REAL=1 CARDLAKE_PYTHON=$(CURDIR)/.cache/drivers/bin/python CARDLAKE_ROWS=$${ROWS:-5000000} $(GO) test -count=1 -v -timeout 60m -run TestExportReal ./cmd/cardlake
+
+.cache/drivers:
+	rm -rf $@.new && python3 -m venv $@.new
+	$@.new/bin/pip -q install pyarrow==26.0.0 pandas==3.1.1 openpyxl==3.1.5 requests==2.34.2 adbc-driver-flightsql==1.13.0
+	mv $@.new $@
 
 doors-mutants: ## take out each check of the doors in turn: the matrix must notice
 	CARDLAKE_MUTANTS=1 $(GO) test -count=1 -v -timeout 60m -run TestMutants ./internal/doors

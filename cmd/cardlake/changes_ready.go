@@ -156,8 +156,11 @@ func eventsCommand(ctx context.Context, args []string, stdout, stderr io.Writer)
 	if len(args) == 0 {
 		return misused(fs, "say what to do: run, list or send")
 	}
-	what := args[0]
-	if err := parse(fs, args[1:]); err != nil {
+	what, args := args[0], args[1:]
+	if strings.HasPrefix(what, "-") {
+		args = append([]string{what}, args...) // a flag, and nothing to do
+	}
+	if err := parse(fs, args); err != nil {
 		return err
 	}
 	switch {

@@ -35,6 +35,9 @@ func exportSchedule(ctx context.Context, args []string, stdout, stderr io.Writer
 		return scheduleList(ctx, args, stdout, stderr)
 	case "pause", "resume", "remove":
 		return scheduleChange(ctx, command, args, stdout, stderr)
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(stdout, exportScheduleUsage)
+		return nil
 	default:
 		fmt.Fprintf(stderr, "cardlake export schedule: there is no command %q\n\n%s", command, exportScheduleUsage)
 		return errUsage

@@ -18,6 +18,10 @@ var update = flag.Bool("update", false, "write docs/reference.md")
 var commands = []string{
 	"cardlake-demo",
 	"cardlake", "cardlake query", "cardlake tables", "cardlake describe", "cardlake reconcile", "cardlake serve",
+	"cardlake changes", "cardlake changes ready", "cardlake changes events",
+	"cardlake export", "cardlake export start", "cardlake export list", "cardlake export download", "cardlake export decrypt", "cardlake export schedule", "cardlake export schedule add", "cardlake export settings", "cardlake export run",
+	"cardlake quality", "cardlake quality run", "cardlake quality check", "cardlake quality history", "cardlake quality release", "cardlake quality deploy",
+	"cardlake products", "cardlake products show", "cardlake products subscribe", "cardlake products export", "cardlake products init",
 	"cardlake grants", "cardlake grants list", "cardlake grants check", "cardlake grants explain", "cardlake grants report", "cardlake grants validate", "cardlake grants init", "cardlake grants plan", "cardlake grants apply",
 	"cardlake audit", "cardlake audit verify", "cardlake audit tail", "cardlake audit alerts", "cardlake audit ship", "cardlake audit prune", "cardlake audit key",
 	"cardlake maintain", "cardlake maintain status", "cardlake maintain compact", "cardlake maintain expire", "cardlake maintain orphans", "cardlake maintain manifests", "cardlake maintain run",

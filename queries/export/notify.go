@@ -51,10 +51,6 @@ type outcome struct {
 // It returns the secret that events are signed with (Standard Webhooks), which is shown this once
 // and kept sealed under the tenant's key.
 func (s *Service) SetWebhook(ctx context.Context, c grants.Caller, tenant cardlake.Tenant, url string) (secret string, err error) {
-	record, err := s.tenant(tenant)
-	if err != nil {
-		return "", s.refuse(ctx, c, actionSettings, "export settings of "+string(tenant), err)
-	}
 	err = s.Change(ctx, c, tenant, func(set *Settings) error {
 		set.Webhook, set.Secret = url, ""
 		if url == "" {
@@ -62,6 +58,10 @@ func (s *Service) SetWebhook(ctx context.Context, c grants.Caller, tenant cardla
 		}
 		if s.deps.Sender == nil {
 			return faultf(Invalid, "nothing is sent from here: there is no sender")
+		}
+		record, err := s.tenant(tenant)
+		if err != nil {
+			return err
 		}
 		drawn := webhook.NewSecret()
 		if err := s.deps.Sender.Check(webhook.Endpoint{URL: url, Secret: drawn}); err != nil {

@@ -68,6 +68,9 @@ func (s *Service) Plan(ctx context.Context, c grants.Caller, r Request, every, z
 		}
 		return saveSchedule(ctx, tx, sc)
 	})
+	if fault := new(Fault); errors.As(err, &fault) {
+		return nil, s.refuse(ctx, c, actionSchedule, "schedule", err)
+	}
 	return sc, err
 }
 
@@ -166,6 +169,9 @@ func (s *Service) changeSchedule(ctx context.Context, c grants.Caller, id, what 
 		}
 		return do(tx, sc)
 	})
+	if fault := new(Fault); errors.As(err, &fault) {
+		return nil, s.refuse(ctx, c, actionSchedule, "schedule", err)
+	}
 	return sc, err
 }
 

@@ -249,10 +249,6 @@ func (s *Service) prepare(ctx context.Context, c grants.Caller, r Request) (*Job
 	if !r.To.IsZero() {
 		r.To = r.To.UTC()
 	}
-	record, err := s.tenant(r.Tenant)
-	if err != nil {
-		return nil, err
-	}
 	permits := Narrow(s.deps.Permits, r.Tenant)
 	for _, t := range tables {
 		d := permits.Decide(c, grants.Export, t)
@@ -265,6 +261,12 @@ func (s *Service) prepare(ctx context.Context, c grants.Caller, r Request) (*Job
 				return nil, faultf(Invalid, "there is no column %q in %s for you", name, t.FullName())
 			}
 		}
+	}
+	// After the decisions: whoever may not export a tenant's rows is not told whether there is one
+	// of the name, and how it is.
+	record, err := s.tenant(r.Tenant)
+	if err != nil {
+		return nil, err
 	}
 	set, err := s.Settings(ctx, r.Tenant)
 	if err != nil {
@@ -389,6 +391,9 @@ func (s *Service) List(ctx context.Context, c grants.Caller) ([]*Job, error) {
 // that has ended stays as it is.
 func (s *Service) Cancel(ctx context.Context, c grants.Caller, id string) (*Job, error) {
 	j, err := s.Job(ctx, c, id)
+	if fault := new(Fault); errors.As(err, &fault) {
+		return nil, s.refuse(ctx, c, actionCancel, "export", err)
+	}
 	if err != nil || j.State.IsFinal() {
 		return j, err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -111,13 +112,22 @@ func (s *Service) Change(ctx context.Context, c grants.Caller, tenant cardlake.T
 		if err != nil {
 			return err
 		}
-		detail := map[string]string{"recipients": names(set.Recipients), "before": names(before), "must_encrypt": fmt.Sprint(set.MustEncrypt), "webhook": cut(set.Webhook)}
+		detail := map[string]string{"recipients": names(set.Recipients), "before": names(before), "must_encrypt": fmt.Sprint(set.MustEncrypt), "webhook": hostOf(set.Webhook)}
 		if err := s.record(ctx, c, audit.Record{Action: actionSettings, Resource: resource, Outcome: audit.Allowed, Detail: detail}); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, "INSERT INTO tenants VALUES (?1, ?2) ON CONFLICT (tenant) DO UPDATE SET doc = ?2", tenant, doc)
 		return err
 	})
+}
+
+// hostOf is what is recorded of a webhook's URL: its path may hold a token.
+func hostOf(webhook string) string {
+	u, err := url.Parse(webhook)
+	if err != nil {
+		return ""
+	}
+	return cut(u.Host)
 }
 
 func names(all []Recipient) string {

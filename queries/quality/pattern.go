@@ -23,16 +23,95 @@ var possessive = regexp.MustCompile(`[*+?}]\+`)
 
 // javaClasses are classes that RE2 spells otherwise (java.util.regex.Pattern, "POSIX character
 // classes").
-var javaClasses = strings.NewReplacer(
-	`\p{Lower}`, `[[:lower:]]`, `\p{Upper}`, `[[:upper:]]`, `\p{Alpha}`, `[[:alpha:]]`, `\p{Digit}`, `[[:digit:]]`,
-	`\p{Alnum}`, `[[:alnum:]]`, `\p{Punct}`, `[[:punct:]]`, `\p{Space}`, `[[:space:]]`, `\p{XDigit}`, `[[:xdigit:]]`,
-	`\p{IsAlphabetic}`, `\pL`, `\p{IsDigit}`, `\p{Nd}`, `\Z`, `\z`, `\h`, `[ \t]`,
-)
+var javaClasses = map[string]string{
+	"Lower": "lower", "Upper": "upper", "Alpha": "alpha", "Digit": "digit", "Alnum": "alnum", "Punct": "punct",
+	"Space": "space", "XDigit": "xdigit", "Blank": "blank", "Cntrl": "cntrl", "Graph": "graph", "Print": "print", "ASCII": "ascii",
+}
+
+var errSets = errors.New("a class within a class, and &&, are not understood: write the class without them")
+
+// translated is a Java regular expression with the escapes of Java in the words of RE2. What RE2
+// would take for something else is an error.
+func translated(java string) (string, error) {
+	var b strings.Builder
+	inClass := false
+	for i := 0; i < len(java); i++ {
+		rest := java[i:]
+		switch {
+		case strings.HasPrefix(rest, `\Q`):
+			end := strings.Index(rest, `\E`)
+			if end < 0 {
+				return java, nil // to the end of the pattern
+			}
+			b.WriteString(regexp.QuoteMeta(rest[2:end]))
+			i += end + 1
+		case rest[0] == '\\' && len(rest) > 1:
+			n, text := escape(rest, inClass)
+			b.WriteString(text)
+			i += n - 1
+		case inClass && (strings.HasPrefix(rest, "&&") || rest[0] == '['):
+			return "", errSets
+		case inClass:
+			b.WriteByte(rest[0])
+			inClass = rest[0] != ']'
+		case rest[0] == '[':
+			inClass = true
+			n := 1
+			for n < len(rest) && (rest[n] == '^' && n == 1 || rest[n] == ']') { // ] stands for itself at the beginning
+				n++
+			}
+			b.WriteString(rest[:n])
+			i += n - 1
+		default:
+			b.WriteByte(rest[0])
+		}
+	}
+	return b.String(), nil
+}
+
+// escape is the escape at the beginning of the text in the words of RE2, and its length in Java's.
+func escape(text string, inClass bool) (int, string) {
+	class := func(s string) string {
+		if inClass {
+			return s
+		}
+		return "[" + s + "]"
+	}
+	switch text[1] {
+	case 'Z':
+		return 2, `\z`
+	case 'h':
+		return 2, class(` \t`)
+	case 'p', 'P':
+		end := strings.IndexByte(text, '}')
+		if len(text) < 3 || text[2] != '{' || end < 0 {
+			break
+		}
+		name := text[3:end]
+		if posix, ok := javaClasses[name]; ok {
+			if text[1] == 'P' {
+				posix = "^" + posix
+			}
+			return end + 1, class("[:" + posix + ":]")
+		}
+		name = strings.TrimPrefix(name, "Is")
+		if name == "Alphabetic" {
+			name = "L"
+		} else if name == "Digit" {
+			name = "Nd"
+		}
+		return end + 1, text[:2] + "{" + name + "}"
+	}
+	return 2, text[:2]
+}
 
 // parsePattern reads a Java regular expression.
 func parsePattern(java string) (pattern, error) {
 	var p pattern
-	p.rest = javaClasses.Replace(java)
+	var err error
+	if p.rest, err = translated(java); err != nil {
+		return p, err
+	}
 	for {
 		rest := strings.TrimPrefix(p.rest, "^")
 		isNot := strings.HasPrefix(rest, "(?!")

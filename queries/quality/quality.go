@@ -157,7 +157,7 @@ type Config struct {
 func Run(ctx context.Context, engine Engine, set *dqdl.Ruleset, primary Dataset, cfg Config) (*Report, error) {
 	started := time.Now()
 	e := newEvaluation(engine, set, primary, cfg)
-	report := &Report{Ruleset: cfg.Name, Target: cfg.Target, StartedOn: started.UTC(), Score: 1}
+	report := &Report{Ruleset: cfg.Name, Target: cfg.Target, StartedOn: started.UTC(), Score: 1, Rules: []Outcome{}}
 	rules := make([]*plan, len(set.Rules))
 	for i, r := range set.Rules {
 		rules[i] = e.plan(ctx, r)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 
@@ -72,7 +73,7 @@ func (e *evaluation) plan(ctx context.Context, r *dqdl.Rule) *plan {
 type scope struct{ where string }
 
 func (e *evaluation) scope(r *dqdl.Rule) (scope, error) {
-	if r.Where == nil {
+	if r.Where == nil || r.Type == "ColumnNamesMatchPattern" { // names are the same whatever the rows
 		return scope{}, nil
 	}
 	where, err := predicate(r.Where.Value(), func(name string) bool {
@@ -144,8 +145,27 @@ func (e *evaluation) planMetric(r *dqdl.Rule, metric string, in scope, s scalar)
 		case !ok:
 			return failed("%s cannot be computed: there are no values but NULL", metric)
 		}
-		return e.judge(r, metric, in.name(), v)
+		return e.answered(r, e.judge(r, metric, in.name(), v), metric, in)
 	}}
+}
+
+// answered judges a rule that has one answer by its threshold: the share of its answers that meet
+// the condition is all or nothing.
+func (e *evaluation) answered(r *dqdl.Rule, v verdict, metric string, in scope) verdict {
+	if r.Threshold == nil || v.result == Errored {
+		return v
+	}
+	met := 0.0
+	if v.result == Passed {
+		met = 1
+	}
+	share := e.shared(r, metric+".Compliance", in.name()+r.Condition.String(), met, 1, nil)
+	if share.result != v.result {
+		v.result, v.reason = share.result, share.reason
+	}
+	maps.Copy(v.metrics, share.metrics)
+	v.threshold = share.threshold
+	return v
 }
 
 // planKnown plans a rule whose metric is known.

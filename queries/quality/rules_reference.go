@@ -21,7 +21,7 @@ func (e *evaluation) reference(alias string) (*Dataset, error) {
 	return &d, nil
 }
 
-var aggregateShape = regexp.MustCompile(`^\s*(sum|avg|SUM|AVG)\s*\((.*)\)\s*$`)
+var aggregateShape = regexp.MustCompile(`(?i)^\s*(sum|avg)\s*\((.*)\)\s*$`)
 
 // planAggregateMatch plans AggregateMatch.
 func (e *evaluation) planAggregateMatch(r *dqdl.Rule) *plan {

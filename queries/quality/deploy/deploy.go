@@ -55,12 +55,29 @@ func (r Ruleset) text() (string, error) {
 	fault(r.Name == "" || utf8.RuneCountInString(r.Name) > maxName, "the rule set's name has %d characters, and 1 to %d are allowed", utf8.RuneCountInString(r.Name), maxName)
 	fault(len(text) > maxRuleset, "the rule set has %d bytes, at most %d are allowed: put long SQL into constants, or split it", len(text), maxRuleset)
 	fault((r.Database == "") != (r.Table == ""), "a rule set for a table needs database and table")
+	for _, rule := range leaves(r.Rules.Rules) {
+		fault(rule.Type == "ColumnNamesMatchPattern" && rule.Where != nil, "line %d: Glue takes no where after ColumnNamesMatchPattern: leave it out, it changes nothing", rule.Pos.Line)
+		fault(rule.Type == "RowCount" && rule.Threshold != nil, "line %d: Glue takes no threshold after RowCount: leave it out", rule.Pos.Line)
+	}
 	if r.Table != "" {
 		fault(len(r.Rules.Analyzers) > 0, "a rule set for a table of the Data Catalog has no analyzers: deploy it without a table, for jobs")
 		fault(len(r.Rules.DefaultLabels) > 0 || strings.Contains(text, "labels=["), "a rule set for a table of the Data Catalog has no labels: deploy it without a table, for jobs")
 		fault(forJobs.MatchString(text), "a rule set for a table of the Data Catalog has no dynamic rules: deploy it without a table, for jobs")
 	}
 	return text, errors.Join(errs...)
+}
+
+// leaves are the rules without the composites that join them.
+func leaves(rules []*dqdl.Rule) []*dqdl.Rule {
+	var all []*dqdl.Rule
+	for _, r := range rules {
+		if r.IsComposite() {
+			all = append(all, leaves(r.Rules)...)
+		} else {
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 // CreateInput is the body of CreateDataQualityRuleset. The same rule set has the same token, so

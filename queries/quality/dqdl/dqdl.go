@@ -1,9 +1,11 @@
 // Package dqdl reads and prints rule sets in AWS Glue's Data Quality Definition Language
 // (AWS Glue developer guide, "Data Quality Definition Language (DQDL) reference"). Where the
 // guide is silent, the grammar that AWS publishes with its parser (awslabs/dqdl) decides, so
-// that a rule set which this package accepts is one that Glue accepts. Two spellings that the
-// guide itself uses are read beyond that grammar: CustomSQL for CustomSql, and a column name
-// after RowCount, which means nothing.
+// that a rule set which this package accepts is one that Glue accepts. What the guide's examples
+// use is read beyond that grammar: CustomSQL for CustomSql, comments that begin with //, a column
+// name after RowCount and where after ColumnNamesMatchPattern, which mean nothing, and with
+// threshold after RowCount. So are numbers with an exponent or without a digit before the point,
+// and where after with; String writes them as Glue reads them.
 //
 // Parse and String are inverse: String of what was parsed parses to the same rule set. Comments
 // are not kept.

@@ -99,7 +99,7 @@ func (l *lexer) next() (token, error) {
 		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
 			l.advance(1)
 			continue
-		case c == '#':
+		case c == '#' || strings.HasPrefix(l.source[l.at:], "//"):
 			end := strings.IndexByte(l.source[l.at:], '\n')
 			if end < 0 {
 				end = len(l.source) - l.at
@@ -174,15 +174,17 @@ func (l *lexer) symbol() (token, error) {
 			return token{symbolToken, s, start}, nil
 		}
 	}
-	if strings.IndexByte("=<>()[]{},:$+-*/", rest[0]) >= 0 && !strings.HasPrefix(rest, "//") {
+	if strings.IndexByte("=<>()[]{},:$+-*/", rest[0]) >= 0 && !strings.HasPrefix(rest, "/*") {
 		l.advance(1)
 		return token{symbolToken, rest[:1], start}, nil
 	}
 	r, _ := utf8.DecodeRuneInString(rest)
 	e := &Error{Pos: start, Message: fmt.Sprintf("%q means nothing here", r)}
 	switch {
-	case strings.HasPrefix(rest, "//"):
-		e.Message, e.Hint = "// means nothing here", "comments begin with #"
+	case strings.HasPrefix(rest, "/*"):
+		e.Message, e.Hint = "/* means nothing here", "comments begin with # and end with the line"
+	case r == ';':
+		e.Hint = "rules are separated by commas"
 	case r == '\'' || r == '`' || r == '“' || r == '”':
 		e.Hint = `strings and column names are written in double quotes, "like this"`
 	case r == '!' || r == '~':

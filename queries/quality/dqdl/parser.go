@@ -344,6 +344,9 @@ func list(p *parser, section string, item func() (*Rule, error)) ([]*Rule, error
 	}
 	var rules []*Rule
 	for {
+		if len(rules) > 0 && p.peek().is("]") {
+			return nil, fault(p.peek(), "leave out the comma before ]", "expected another of the %s, found ]", section)
+		}
 		r, err := item()
 		if err != nil {
 			return nil, err
@@ -354,7 +357,12 @@ func list(p *parser, section string, item func() (*Rule, error)) ([]*Rule, error
 		}
 		if !p.peek().is("]") {
 			hint := ""
-			if p.peek().kind == wordToken || p.peek().is("(") {
+			switch next := p.peek(); {
+			case next.kind == wordToken && next.text != strings.ToLower(next.text) && isReserved(next.text):
+				hint = "keywords are in lower case: write " + strings.ToLower(next.text)
+			case next.isWord("threshold"):
+				hint = "as in with threshold > 0.9"
+			case next.kind == wordToken || next.is("("):
 				hint = "rules are separated by commas"
 			}
 			return nil, fault(p.peek(), hint, "expected , or ] after %s, found %v", describe(r), p.peek())

@@ -2,6 +2,7 @@ package dqdl
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -101,8 +102,8 @@ func (p *parser) listOperands(c *Condition) error {
 		c.Constant, c.Operands = constant.Name, constant.Values
 		return nil
 	}
-	if err := p.expect("[", "after "+string(c.Op)); err != nil {
-		return err
+	if !p.accept("[") {
+		return fault(p.peek(), `as in `+string(c.Op)+` ["A", "B"]`, "expected [ after %s, found %v", c.Op, p.peek())
 	}
 	for {
 		o, err := p.operand()
@@ -163,10 +164,12 @@ func (p *parser) operand() (Operand, error) {
 		return DateOperand{}, nil
 	case t.is("(") && p.ahead(1).isWord("now"):
 		return p.relativeDate()
-	case t.kind == numberToken && p.ahead(1).kind == wordToken && !p.ahead(1).isWord(reserved...):
+	case t.kind == numberToken && p.ahead(1).kind == wordToken && isUnit(p.ahead(1).text):
 		return p.measure()
-	case t.kind == numberToken || t.is("-") || t.is("(") || t.kind == wordToken && p.ahead(1).is("("):
+	case t.kind == numberToken || t.is("-") || t.is("(") || isReal(t) || t.kind == wordToken && p.ahead(1).is("("):
 		return p.sum()
+	case t.is("=") || t.is(">") || t.is("<"):
+		return nil, fault(t, "operators are =, !=, >, >=, <, <=, between, in and matches", "expected a value, found %v", t)
 	case t.kind == wordToken:
 		return nil, fault(t, `write a string in quotes, "`+t.text+`"`, "expected a value, found %v", t)
 	}
@@ -226,9 +229,13 @@ func (p *parser) measure() (Operand, error) {
 		p.take()
 		return SizeOperand{amount, unit.text}, nil
 	}
-	units := append(append([]string{}, durationUnits...), sizeUnits...)
 	return nil, fault(unit, suggest(unit.text, units), "expected a unit (%s), found %v", strings.Join(units, ", "), unit)
 }
+
+var units = slices.Concat(durationUnits, sizeUnits)
+
+// isUnit says whether the word is a unit, or was meant to be one.
+func isUnit(word string) bool { return !isReserved(word) && !isType(word) && suggest(word, units) != "" }
 
 // functions of dynamic rules, and how many arguments each has at most.
 var functions = map[string]int{
@@ -266,23 +273,41 @@ func (p *parser) factor() (Expr, error) {
 			return nil, err
 		}
 		return e, p.expect(")", "after the number")
-	case t.is("-") && p.ahead(1).kind == numberToken:
+	case t.is("-") && (p.ahead(1).kind == numberToken || isReal(p.ahead(1))):
 		p.take()
-		return literal(p.take(), "-")
-	case t.kind == numberToken:
-		return literal(p.take(), "")
+		return p.literal("-")
+	case t.kind == numberToken || isReal(t):
+		return p.literal("")
+	case t.is("-"):
+		return nil, fault(p.ahead(1), "comments begin with #", "expected a number after -, found %v", p.ahead(1))
 	case t.kind == wordToken && p.ahead(1).is("("):
 		return p.call()
 	}
 	return nil, fault(t, "", "expected a number, found %v", t)
 }
 
-func literal(t token, sign string) (Expr, error) {
-	v, err := strconv.ParseFloat(sign+t.text, 64)
-	if err != nil {
-		return nil, fault(t, "", "the number is out of range")
+// realShape is a number that Glue's grammar has not, up to the sign of its exponent.
+var realShape = regexp.MustCompile(`^([0-9]*\.[0-9]+|[0-9]+\.?)([eE][0-9]*)?$`)
+
+// isReal says whether the word is a number, or the part of one before the sign of its exponent.
+func isReal(t token) bool { return t.kind == wordToken && realShape.MatchString(t.text) }
+
+// literal reads a number. One that Glue's grammar has not is written as Glue reads it.
+func (p *parser) literal(sign string) (Expr, error) {
+	t := p.take()
+	text := sign + t.text
+	isOpen := t.kind == wordToken && strings.HasSuffix(strings.ToLower(text), "e")
+	if s := p.peek(); isOpen && (s.is("-") || s.is("+")) && p.ahead(1).kind == numberToken {
+		text += p.take().text + p.take().text
 	}
-	return Literal{Text: sign + t.text, Value: v}, nil
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return nil, fault(t, "as in 1500, -0.5 or 1.5e3", "%v is no number, or out of range", t)
+	}
+	if t.kind == wordToken {
+		text = strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return Literal{Text: text, Value: v}, nil
 }
 
 func (p *parser) call() (Expr, error) {
@@ -377,13 +402,17 @@ func (c *Condition) settle(t Type, kinds Kind, at token) error {
 	}
 	switch {
 	case found&(found-1) != 0:
-		return fault(at, "", "the operands of %s are of different kinds", c.Op)
+		return fault(at, "write all of them in quotes, or none", "the operands of %s are of different kinds", c.Op)
 	case c.Kind&kinds == 0:
 		return fault(at, "as in "+t.usage, "%s is not compared with %s", t.Name, kindNames[c.Kind])
 	case isPattern && c.Kind != String:
 		return fault(at, `as in matches "[a-z]+"`, "%s takes a pattern in quotes", c.Op)
 	case c.Kind == String && c.isOrder():
-		return fault(at, "", "strings are compared with =, !=, in, not in, matches and not matches, not with %s", c.Op)
+		hint := ""
+		if kinds&Date != 0 {
+			hint = `a day is written "2026-01-31", a time of day "21:45"`
+		}
+		return fault(at, hint, "strings are compared with =, !=, in, not in, matches and not matches, not with %s", c.Op)
 	}
 	if isPattern {
 		if _, ok := c.Operands[0].(Keyword); ok {

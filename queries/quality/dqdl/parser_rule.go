@@ -114,8 +114,8 @@ func (p *parser) rule() (*Rule, error) {
 	for {
 		switch word := p.peek(); {
 		case word.isWord("where"):
-			if r.Where != nil || r.Threshold != nil || len(r.Tags) > 0 || len(r.Labels) > 0 {
-				return nil, fault(word, "where stands once, before with and labels", "where cannot stand here")
+			if r.Where != nil {
+				return nil, fault(word, "join the predicates with and, in the quotes", "the rule %s has where already", t.Name)
 			}
 			if r.Where, err = p.where(t); err != nil {
 				return nil, err
@@ -215,7 +215,21 @@ func (p *parser) params() ([]Param, error) {
 }
 
 func checkParams(t Type, name token, params []Param) error {
-	if n := len(params); n < t.MinParams || t.MaxParams >= 0 && n > t.MaxParams {
+	n := len(params)
+	if t.MaxParams >= 0 && n > t.MaxParams && !params[t.MaxParams].IsQuoted && params[t.MaxParams].Constant == "" {
+		surplus := params[t.MaxParams]
+		hint := "as in " + t.usage
+		switch word := strings.ToLower(surplus.Value()); {
+		case word == "is":
+			hint = "write = NULL or != NULL"
+		case word == "like" || word == "rlike":
+			hint = `write matches "PATTERN", a regular expression`
+		case n > t.MaxParams+1 && params[t.MaxParams+1].IsQuoted:
+			hint = `a " inside a string is written \"; ` + hint
+		}
+		return &Error{Pos: surplus.Pos, Message: fmt.Sprintf("%s means nothing here", surplus.Value()), Hint: hint}
+	}
+	if n < t.MinParams || t.MaxParams >= 0 && n > t.MaxParams {
 		want := fmt.Sprint(t.MinParams)
 		switch {
 		case t.MaxParams < 0:
@@ -223,7 +237,11 @@ func checkParams(t Type, name token, params []Param) error {
 		case t.MaxParams > t.MinParams:
 			want = fmt.Sprintf("%d or %d", t.MinParams, t.MaxParams)
 		}
-		return fault(name, "as in "+t.usage, "%s takes %s parameters, got %d", t.Name, want, n)
+		noun := "parameters"
+		if want == "1" || want == "at least 1" {
+			noun = "parameter"
+		}
+		return fault(name, "as in "+t.usage, "%s takes %s %s, got %d", t.Name, want, noun, n)
 	}
 	for _, param := range params {
 		if param.Value() == "" {
