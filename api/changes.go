@@ -68,22 +68,30 @@ func (s *Server) changes(c *call, waiting chan struct{}) error {
 		return err
 	}
 	ctx := c.r.Context()
-	b, err := s.readChanges(ctx, c, r)
+	b, end, err := s.readChanges(ctx, c, r)
 	if err != nil {
 		return err
 	}
+	defer func() { end() }() // not before the rows are sent: they hold memory and files
 	if b.IsEmpty && wait > 0 {
 		select {
 		case waiting <- struct{}{}:
-			err = s.awaitChanges(ctx, r.Table, b, wait)
+			err = b.Close()
+			end() // who waits holds nothing
+			end = func() {}
+			if err == nil {
+				err = gone(ctx, s.deps.Changes.Await(ctx, cardlake.TableNamed(r.Table), b.Cursor, wait))
+			}
 			<-waiting
 			if err != nil {
 				return err
 			}
 			r.Since = b.Cursor
-			if b, err = s.readChanges(ctx, c, r); err != nil {
+			next, again, err := s.readChanges(ctx, c, r)
+			if err != nil {
 				return err
 			}
+			b, end = next, again
 		default: // too many wait already: this one is told that there is nothing
 		}
 	}
@@ -99,23 +107,16 @@ func (s *Server) changes(c *call, waiting chan struct{}) error {
 // changesHeaders tell of a batch.
 var changesHeaders = []string{"Cardlake-Cursor", "Cardlake-More", "Cardlake-Until", "Cardlake-Removals", "Cardlake-Valid-Through"}
 
-// readChanges asks for a batch, as one of the statements that run.
-func (s *Server) readChanges(ctx context.Context, c *call, r changes.Request) (*changes.Batch, error) {
-	end, err := s.limits.begin(c.caller.Principal, s.cfg.Now())
-	if err != nil {
-		return nil, err
+// readChanges asks for a batch, as one of the statements that run until end is called.
+func (s *Server) readChanges(ctx context.Context, c *call, r changes.Request) (b *changes.Batch, end func(), err error) {
+	if end, err = s.limits.begin(c.caller.Principal, s.cfg.Now()); err != nil {
+		return nil, nil, err
 	}
-	defer end()
-	b, err := s.deps.Changes.Read(ctx, c.caller, r)
-	return b, gone(ctx, err)
-}
-
-// awaitChanges closes a batch without rows, and waits for more.
-func (s *Server) awaitChanges(ctx context.Context, table string, b *changes.Batch, wait time.Duration) error {
-	if err := b.Close(); err != nil {
-		return err
+	if b, err = s.deps.Changes.Read(ctx, c.caller, r); err != nil {
+		end()
+		return nil, nil, gone(ctx, err)
 	}
-	return gone(ctx, s.deps.Changes.Await(ctx, cardlake.TableNamed(table), b.Cursor, wait))
+	return b, end, nil
 }
 
 // readChanges reads the parameters of GET /v1/changes.

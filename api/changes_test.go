@@ -30,7 +30,8 @@ type feed struct {
 	about   changes.About
 	asked   []changes.Request
 	awaited []time.Duration
-	after   int // rows that are there after a wait
+	after   int           // rows that are there after a wait
+	reading chan struct{} // if not nil, told when rows are read, which waits until it is closed
 }
 
 func (f *feed) Read(ctx context.Context, c grants.Caller, r changes.Request) (*changes.Batch, error) {
@@ -41,7 +42,7 @@ func (f *feed) Read(ctx context.Context, c grants.Caller, r changes.Request) (*c
 	b := &changes.Batch{Cursor: "7.next", IsEmpty: f.rows == 0, Until: changes.Mark{Snapshot: 7, CommittedAt: queriestest.Epoch}, About: f.about}
 	var err error
 	b.Result, err = f.Scan(ctx, c, queries.Scan{Action: grants.ReadChanges, Table: r.Table, What: "changes"}, func(context.Context, queries.Read) (queries.Rows, error) {
-		return &numbers{rows: f.rows, failAt: f.failAt, err: f.err}, nil
+		return &numbers{rows: f.rows, failAt: f.failAt, err: f.err, reading: f.reading}, nil
 	})
 	return b, err
 }
@@ -59,6 +60,7 @@ func (f *feed) Await(_ context.Context, t *cardlake.Table, cursor string, wait t
 type numbers struct {
 	n, rows, failAt int
 	err             error
+	reading         chan struct{}
 }
 
 func (n *numbers) Columns() []queries.Column {
@@ -69,6 +71,10 @@ func (n *numbers) Snapshots() []queries.Snapshot {
 }
 func (n *numbers) Close() error { return nil }
 func (n *numbers) Next(row []any) error {
+	if n.n == 0 && n.reading != nil {
+		n.reading <- struct{}{}
+		<-n.reading
+	}
 	if n.n++; n.n == n.failAt {
 		return n.err
 	}
@@ -229,5 +235,49 @@ func TestChangesThatAreWaitedFor(t *testing.T) {
 	f.rows = 0
 	if get("since=3.before"); len(f.awaited) != 1 {
 		t.Error("waited although nobody asked to")
+	}
+}
+
+// TestChangesHoldTheirPlace: rows that are being sent are one of the few statements of a caller
+// until the last was.
+func TestChangesHoldTheirPlace(t *testing.T) {
+	f := &feed{rows: 2, reading: make(chan struct{})}
+	get := changesSite(t, f, queriestest.Everything)
+	done := make(chan int, 5)
+	for range 4 {
+		go func() {
+			res, _, err := get("since=start")
+			if err != nil {
+				t.Error(err)
+			}
+			done <- res.StatusCode
+		}()
+		select {
+		case <-f.reading:
+		case code := <-done:
+			t.Fatalf("answered %d before the rows were read", code)
+		}
+	}
+	go func() {
+		res, _, _ := get("since=start")
+		done <- res.StatusCode
+	}()
+	select {
+	case <-f.reading:
+		t.Error("a fifth answer is sent beside four")
+	case code := <-done:
+		if code != http.StatusTooManyRequests {
+			t.Errorf("a fifth is answered %d", code)
+		}
+	}
+	close(f.reading)
+	for range 4 {
+		if code := <-done; code != http.StatusOK {
+			t.Errorf("answered %d", code)
+		}
+	}
+	f.reading = nil
+	if res, _, _ := get("since=start"); res.StatusCode != http.StatusOK {
+		t.Errorf("after all have ended: %d", res.StatusCode)
 	}
 }

@@ -78,14 +78,25 @@ func (q *question) change(f func()) {
 	q.changed = make(chan struct{})
 }
 
-// answered is called when the engine has.
+// answered is called when the engine has. The rows of a question that was cancelled meanwhile are
+// let go: nobody else would.
 func (q *question) answered(r *queries.Result, rows *spool.Spool) {
-	q.change(func() { q.result, q.about, q.rows = r, stateOf(r), rows })
+	q.change(func() {
+		if q.state == stateRunning {
+			q.result, q.about, q.rows = r, stateOf(r), rows
+		} else if rows != nil {
+			_ = rows.Close()
+		}
+	})
 }
 
-// grew is called when more rows are kept.
+// grew is called when more rows are kept. What was let go meanwhile takes no place.
 func (q *question) grew(rows, bytes int64) {
-	q.change(func() { q.count, q.bytes = rows, bytes })
+	q.change(func() {
+		if q.rows != nil {
+			q.count, q.bytes = rows, bytes
+		}
+	})
 }
 
 // end is called when the statement has ended. Rows of one that failed are not kept.

@@ -125,6 +125,13 @@ func qualityCheck(args []string, stdout, stderr io.Writer) error {
 		fmt.Fprint(stdout, set)
 		return nil
 	}
-	fmt.Fprintf(stdout, "%s is valid: %d rules, %d analyzers\n", *rules, len(set.Rules), len(set.Analyzers))
+	fmt.Fprintf(stdout, "%s is valid: %s, %s\n", *rules, numbered(len(set.Rules), "rule"), numbered(len(set.Analyzers), "analyzer"))
 	return nil
+}
+
+func numbered(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprint(n, " ", noun)
 }

@@ -378,34 +378,55 @@ func (d *door) quarantined(ctx context.Context, record *audit.Log, action string
 func writeQuality(w io.Writer, format string, r *quality.Report) error {
 	if format == "json" {
 		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
 		return enc.Encode(r)
 	}
 	marks := map[quality.Result]string{quality.Passed: "ok   ", quality.Failed: "FAIL ", quality.Errored: "ERROR"}
+	below := func(text string) {
+		for line := range strings.Lines(text) {
+			fmt.Fprintf(w, "       %s\n", strings.TrimSpace(line))
+		}
+	}
 	passed := 0
 	for _, o := range r.Rules {
 		if o.Outcome == quality.Passed {
 			passed++
 		}
-		fmt.Fprintf(w, "%s  %s%s\n", marks[o.Outcome], o.Rule, metrics(o.EvaluatedMetrics))
+		fmt.Fprintf(w, "%s  %s%s\n", marks[o.Outcome], oneLine(o.Rule), metrics(o.EvaluatedMetrics))
 		if o.EvaluatedRule != o.Rule {
-			fmt.Fprintf(w, "       evaluated: %s\n", o.EvaluatedRule)
+			fmt.Fprintf(w, "       evaluated: %s\n", oneLine(o.EvaluatedRule))
 		}
-		for line := range strings.Lines(o.FailureReason) {
-			fmt.Fprintf(w, "       %s\n", strings.TrimSpace(line))
-		}
+		below(o.FailureReason)
 	}
 	for _, a := range r.Analyzers {
-		fmt.Fprintf(w, "       %s%s %s\n", a.Analyzer, metrics(a.EvaluatedMetrics), a.Error)
+		mark := "info "
+		if a.Error != "" {
+			mark = "ERROR"
+		}
+		fmt.Fprintf(w, "%s  %s%s\n", mark, oneLine(a.Analyzer), metrics(a.EvaluatedMetrics))
+		below(a.Error)
 		for _, name := range slices.Sorted(maps.Keys(a.Distributions)) {
-			fmt.Fprintf(w, "       %s: %d bins\n", name, len(a.Distributions[name].Count))
+			below(fmt.Sprintf("%s: %s, in -format json", name, numbered(len(a.Distributions[name].Count), "bin")))
 		}
 	}
 	for _, o := range r.Observations {
 		fmt.Fprintf(w, "note   %s\n", o.Description)
 	}
-	_, err := fmt.Fprintf(w, "%d of %d rules passed, score %.2f\n", passed, len(r.Rules), r.Score)
+	if len(r.Rules) == 0 {
+		_, err := fmt.Fprintf(w, "no rules, %s\n", numbered(len(r.Analyzers), "analyzer"))
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d of %s passed, score %.2f\n", passed, numbered(len(r.Rules), "rule"), r.Score)
 	return err
+}
+
+// oneLine is a rule on one line, though a statement in it may have several.
+func oneLine(rule string) string {
+	if !strings.Contains(rule, "\n") {
+		return rule
+	}
+	return strings.Join(strings.Fields(rule), " ")
 }
 
 func metrics(m map[string]float64) string {

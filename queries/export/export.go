@@ -43,6 +43,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog/audit"
 )
 
 // Format is how rows are written.

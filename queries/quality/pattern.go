@@ -39,12 +39,12 @@ func translated(java string) (string, error) {
 		rest := java[i:]
 		switch {
 		case strings.HasPrefix(rest, `\Q`):
-			end := strings.Index(rest, `\E`)
-			if end < 0 {
-				return java, nil // to the end of the pattern
+			quoted, _, isClosed := strings.Cut(rest[2:], `\E`)
+			b.WriteString(regexp.QuoteMeta(quoted))
+			i += len(quoted) + 1
+			if isClosed {
+				i += 2
 			}
-			b.WriteString(regexp.QuoteMeta(rest[2:end]))
-			i += end + 1
 		case rest[0] == '\\' && len(rest) > 1:
 			n, text := escape(rest, inClass)
 			b.WriteString(text)
@@ -56,12 +56,14 @@ func translated(java string) (string, error) {
 			inClass = rest[0] != ']'
 		case rest[0] == '[':
 			inClass = true
-			n := 1
-			for n < len(rest) && (rest[n] == '^' && n == 1 || rest[n] == ']') { // ] stands for itself at the beginning
-				n++
+			begin := "["
+			for _, s := range []string{"^", "]"} { // at the beginning, ] stands for itself
+				if strings.HasPrefix(rest[len(begin):], s) {
+					begin += s
+				}
 			}
-			b.WriteString(rest[:n])
-			i += n - 1
+			b.WriteString(begin)
+			i += len(begin) - 1
 		default:
 			b.WriteByte(rest[0])
 		}

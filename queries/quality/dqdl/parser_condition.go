@@ -235,7 +235,9 @@ func (p *parser) measure() (Operand, error) {
 var units = slices.Concat(durationUnits, sizeUnits)
 
 // isUnit says whether the word is a unit, or was meant to be one.
-func isUnit(word string) bool { return !isReserved(word) && !isType(word) && suggest(word, units) != "" }
+func isUnit(word string) bool {
+	return !isReserved(word) && !isType(word) && suggest(word, units) != ""
+}
 
 // functions of dynamic rules, and how many arguments each has at most.
 var functions = map[string]int{

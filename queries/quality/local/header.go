@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxHeader bounds the first line of a CSV file, in bytes.
@@ -32,6 +33,9 @@ func header(path, separator string) (_ []string, err error) {
 		in = z
 	}
 	text := bufio.NewReader(io.LimitReader(in, maxHeader))
+	if mark, err := text.Peek(2); err == nil && (string(mark) == "\xff\xfe" || string(mark) == "\xfe\xff") {
+		return nil, errors.New("the file is in UTF-16: convert it to UTF-8")
+	}
 	if mark, err := text.Peek(3); err == nil && string(mark) == "\ufeff" {
 		if _, err := text.Discard(3); err != nil {
 			return nil, err
@@ -52,6 +56,9 @@ func header(path, separator string) (_ []string, err error) {
 	}
 	seen := map[string]bool{}
 	for i, name := range names {
+		if !utf8.ValidString(name) {
+			return nil, errors.New("the first line of the file is not UTF-8")
+		}
 		name = strings.TrimSpace(name)
 		if name == "" {
 			name = fmt.Sprintf("_c%d", i)

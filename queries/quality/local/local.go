@@ -41,7 +41,7 @@ type Config struct {
 type Files struct {
 	db       *sql.DB
 	cfg      Config
-	open     []*os.File // those that DuckDB reads by descriptor
+	open     []*os.File // DuckDB reads some of them by descriptor
 	datasets map[string]quality.Dataset
 }
 
@@ -113,7 +113,15 @@ func Open(ctx context.Context, paths map[string]string, cfg Config) (_ *Files, e
 var sparkFunctions = []string{
 	"CREATE MACRO nvl(a, b) AS coalesce(a, b)",
 	"CREATE MACRO regexp_like(a, b) AS regexp_matches(a, b)",
+	"CREATE MACRO nvl2(a, b, c) AS CASE WHEN a IS NOT NULL THEN b ELSE c END",
+	"CREATE MACRO isnull(a) AS a IS NULL",
+	"CREATE MACRO isnotnull(a) AS a IS NOT NULL",
 	"CREATE MACRO to_date(a) AS TRY_CAST(a AS DATE)",
+	"CREATE MACRO to_timestamp(a) AS TRY_CAST(a AS TIMESTAMP)",
+	"CREATE MACRO date_add(a, n) AS CAST(a AS DATE) + CAST(n AS INTEGER)",
+	"CREATE MACRO date_sub(a, n) AS CAST(a AS DATE) - CAST(n AS INTEGER)",
+	"CREATE MACRO datediff(a, b) AS date_diff('day', CAST(b AS DATE), CAST(a AS DATE))",
+	"CREATE MACRO add_months(a, n) AS CAST(CAST(a AS DATE) + to_months(CAST(n AS INTEGER)) AS DATE)",
 }
 
 // Close frees the engine's memory.
@@ -170,19 +178,21 @@ func (f *Files) source(path string) (source, error) {
 	switch {
 	case err != nil:
 		return source{}, err
+	case info.IsDir():
+		return source{}, fmt.Errorf("%s is a folder, and one file is needed", path)
 	case !info.Mode().IsRegular():
 		return source{}, fmt.Errorf("%s is no file", path)
 	}
+	file, err := os.Open(abs)
+	if err != nil {
+		return source{}, err
+	}
+	f.open = append(f.open, file)
 	s := source{path: abs, read: abs}
 	if strings.ContainsAny(abs, "*?[]{}") {
 		if runtime.GOOS != "linux" {
 			return source{}, errors.New("a path with one of * ? [ ] { } stands for several files: rename the file")
 		}
-		file, err := os.Open(abs)
-		if err != nil {
-			return source{}, err
-		}
-		f.open = append(f.open, file)
 		s.read = fmt.Sprintf("/proc/self/fd/%d", file.Fd())
 	}
 	compression := "none"
@@ -308,6 +318,8 @@ func (f *Files) isSelect(ctx context.Context, statement string) error {
 		return explain(ctx, err)
 	}
 	switch {
+	case strings.HasPrefix(fault, "Only SELECT"):
+		return errors.New("one SELECT statement is needed, and this is another")
 	case fault != "":
 		return errors.New(fault)
 	case n != 1:
@@ -364,19 +376,28 @@ func explain(ctx context.Context, err error) error {
 	}
 	switch fault.Type {
 	case "Parser", "Syntax", "Binder", "Catalog":
-		message, _, _ := strings.Cut(fault.Message, "\nCandidate")
+		message, _, _ := strings.Cut(strings.ReplaceAll(fault.Message, "\t", ""), "\nCandidate")
 		message, _, _ = strings.Cut(message, "\nDid you mean")
 		message, _, _ = strings.Cut(message, "\n\nLINE")
 		return errors.New(strings.TrimSpace(message))
 	case "Out of Memory":
 		return errors.New("the rule needs more memory than it may use: raise -memory")
 	case "Invalid Input":
-		if strings.Contains(fault.Message, "CSV Error") {
-			place := ""
+		has := func(s string) bool { return strings.Contains(strings.ToLower(fault.Message), s) }
+		switch {
+		case has("csv error"):
+			place, why := "", "a row has more or fewer fields than the header, or a quote is not closed"
 			if m := csvLine.FindStringSubmatch(fault.Message); m != nil {
 				place = " at line " + m[1]
 			}
-			return fmt.Errorf("the file cannot be read as CSV%s: a row has more or fewer fields than the header, or a quote is not closed", place)
+			if has("unicode") || has("utf-8") {
+				why = "the text is not UTF-8"
+			} else if has("maximum line size") {
+				why = "a row is longer than 2,000,000 bytes, or a quote is not closed"
+			}
+			return fmt.Errorf("the file cannot be read as CSV%s: %s", place, why)
+		case has("magic bytes") || has("parquet"):
+			return errors.New("the file is no Parquet file, or is damaged")
 		}
 	}
 	return fmt.Errorf("a value does not suit the rule (%s error)", strings.ToLower(fault.Type))
