@@ -21,7 +21,7 @@ type Health struct {
 	// AsOf is that of the table that is the farthest behind.
 	AsOf    *time.Time `json:"as_of,omitempty"`
 	IsFresh *bool      `json:"is_fresh,omitempty"` // as promised
-	// Quality is that of the worst of its tables and views, in percent.
+	// Quality is that of the worst of its tables, in percent.
 	Quality   *float64   `json:"quality,omitempty"`
 	QualityAt *time.Time `json:"quality_at,omitempty"`
 	IsGood    *bool      `json:"is_good,omitempty"` // as promised
@@ -66,8 +66,8 @@ func (d *Desk) health(ctx context.Context, p *Product) Health {
 		h.IsFresh = &kept
 	}
 	if d.cfg.Quality != nil {
-		for _, relation := range p.Relations {
-			percent, at, err := d.cfg.Quality(ctx, relation)
+		for _, table := range p.Terms.Tables {
+			percent, at, err := d.cfg.Quality(ctx, table)
 			if err != nil {
 				h.Quality, h.QualityAt = nil, nil
 				break
