@@ -51,6 +51,9 @@ func distance(a, b string) int {
 func NearestColumn(name string, s Statement) string {
 	var names []string
 	for _, r := range s.Reads {
+		if r.IsUnder {
+			continue
+		}
 		for i, a := range r.Decision.Access() {
 			if a != grants.Dropped {
 				names = append(names, r.Table.Columns[i].Name)

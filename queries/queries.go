@@ -52,6 +52,8 @@ type Read struct {
 	// Uses says of each of Table.Columns whether the statement or a view of it can use it; nil
 	// means any.
 	Uses []bool
+	// IsUnder says that only views of the statement name the table.
+	IsUnder bool
 	// Filters tell which rows the statement can use: those that meet all conditions of one of
 	// the elements. Nil means any row.
 	Filters [][]Filter

@@ -112,21 +112,21 @@ func (g *Gateway) expand(ctx context.Context, s *Statement, f *found) error {
 		}
 	}
 	s.Reads = nil
-	add := func(f *found) {
+	add := func(f *found, isUnder bool) {
 		for _, t := range f.tables {
 			i := slices.IndexFunc(s.Reads, func(r Read) bool { return r.Table == t })
 			if i < 0 {
 				i = len(s.Reads)
-				s.Reads = append(s.Reads, Read{Table: t, Uses: make([]bool, len(t.Columns))})
+				s.Reads = append(s.Reads, Read{Table: t, Uses: make([]bool, len(t.Columns)), IsUnder: isUnder})
 			}
 			for c, column := range t.Columns {
 				s.Reads[i].Uses[c] = s.Reads[i].Uses[c] || f.all || f.columns[column.Name]
 			}
 		}
 	}
-	add(f)
+	add(f, false)
 	for _, u := range uses {
-		add(u.found)
+		add(u.found, true)
 		s.Views = append(s.Views, u.ViewUse)
 	}
 	slices.SortFunc(s.Reads, func(a, b Read) int { return cmp.Compare(a.Table.FullName(), b.Table.FullName()) })

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -55,11 +56,15 @@ func explain(ctx context.Context, err error, cfg Config, s queries.Statement) er
 		out.Message, _, _ = strings.Cut(f.Message, "\nCandidate bindings")
 		out.Message, _, _ = strings.Cut(out.Message, "\nDid you mean")
 		out.Message = strings.TrimSpace(out.Message)
-		if f.Subtype == "COLUMN_NOT_FOUND" {
-			out.Message = fmt.Sprintf("there is no column %q", f.Name)
-			if near := queries.NearestColumn(f.Name, s); near != "" {
-				out.Hint = "did you mean " + near + "?"
-			}
+		name := f.Name
+		if m := noColumnOf.FindStringSubmatch(out.Message); m != nil {
+			name = m[1]
+		} else if f.Subtype != "COLUMN_NOT_FOUND" {
+			break
+		}
+		out.Message = fmt.Sprintf("there is no column %q", name)
+		if near := queries.NearestColumn(name, s); near != "" {
+			out.Hint = "did you mean " + near + "?"
 		}
 	default:
 		out.Message = fmt.Sprintf("a value does not suit the statement (%s error)", strings.ToLower(f.Type))
@@ -67,6 +72,9 @@ func explain(ctx context.Context, err error, cfg Config, s queries.Statement) er
 	}
 	return out
 }
+
+// noColumnOf is how DuckDB says that a qualified column is not there.
+var noColumnOf = regexp.MustCompile(`does not have a column named "([^"]+)"$`)
 
 // aboutText are DuckDB's errors that are about the statement's text alone. Others may come of
 // values, also before any row was read: constants are computed then.

@@ -98,6 +98,9 @@ func (in *instance) lock(ctx context.Context, sources []source) error {
 func (in *instance) define(ctx context.Context, sources []source, views []queries.ViewUse) error {
 	for _, s := range sources {
 		t := s.Table
+		if s.IsUnder {
+			continue
+		}
 		err := in.exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quoteName(t.Namespace), definition(s, quoteName(t.Namespace)+"."+quoteName(t.Name), s.Decision.Access()))
 		if err != nil {
 			return fmt.Errorf("define %s: %w", t.FullName(), err)

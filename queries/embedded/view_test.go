@@ -20,7 +20,8 @@ import (
 var (
 	perTenant = &queries.View{
 		Namespace: "views", Name: "per_tenant", Doc: "Counts.",
-		SQL: `SELECT tenant, count(*) AS n, count(bin) AS bins, max(card_token) AS token, count(DISTINCT merchant_name) AS merchants FROM cards.transactions GROUP BY tenant`,
+		Columns: []queries.ViewColumn{{Name: "tenant"}, {Name: "n"}, {Name: "bins"}, {Name: "token"}, {Name: "merchants"}},
+		SQL:     `SELECT tenant, count(*) AS n, count(bin) AS bins, max(card_token) AS token, count(DISTINCT merchant_name) AS merchants FROM cards.transactions GROUP BY tenant`,
 	}
 	total = &queries.View{
 		Namespace: "views", Name: "total", Doc: "One row.",
@@ -84,6 +85,17 @@ func TestViewsAreTold(t *testing.T) {
 	_, err = answer(t.Context(), s, "SELECT * FROM views.totl")
 	if err == nil || !strings.Contains(err.Error(), "did you mean views.total?") {
 		t.Errorf("got %v, want a hint", err)
+	}
+	for sql, hint := range map[string]string{
+		"SELECT bins, merchant FROM views.per_tenant":      "did you mean merchants?",
+		"SELECT v.merchant FROM views.per_tenant v":        "did you mean merchants?",
+		"SELECT merchant_naem FROM views.per_tenant":       "",
+		"SELECT t.merchant_naem FROM cards.transactions t": "did you mean merchant_name?",
+	} {
+		var fault *queries.Error
+		if _, err := answer(t.Context(), s, sql); !errors.As(err, &fault) || fault.Hint != hint {
+			t.Errorf("%s: got %v, want %q", sql, err, hint)
+		}
 	}
 	nothing := withViews(t, queriestest.Nothing)
 	if views, err := nothing.Views(t.Context()); len(views) > 0 || err != nil {
