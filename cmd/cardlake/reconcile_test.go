@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -22,8 +23,15 @@ import (
 // for the rows of the first file from the given one on.
 func countLake(t *testing.T, dir home.Dir, files, rows, first int) {
 	t.Helper()
-	b := cardlake.NewTotalsBatch()
+	l, err := openToWrite(t.Context(), []string{"-dir", string(dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	encoder := parquet.NewEncoder(cardlake.ControlTotals, parquet.Config{})
+	var made []cardlake.DataFile
 	for i := range files {
+		b := cardlake.NewTotalsBatch()
 		tenant := queriestest.Tenants[i%len(queriestest.Tenants)]
 		exponent, _ := tenant.Currency.Exponent()
 		minor := int64(1)
@@ -50,34 +58,30 @@ func countLake(t *testing.T, dir home.Dir, files, rows, first int) {
 				t.Fatal(err)
 			}
 		}
-	}
-	rec, err := b.Record()
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, splits, err := parquet.NewEncoder(cardlake.ControlTotals, parquet.Config{}).Encode(rec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := cardlake.DataFile{
-		Name: "data/control_totals/x.parquet", Tenant: "aurora", Day: cardlake.DayOf(queriestest.Epoch.UnixMicro()),
-		Rows: int64(b.Len()), Bytes: int64(len(body)), SplitOffsets: splits,
-	}
-	file.MinTime, file.MaxTime = b.TimeRange()
-	l, err := openToWrite(t.Context(), []string{"-dir", string(dir)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if err := l.Store.Put(t.Context(), file.Name, testOwner, body); err != nil {
-		t.Fatal(err)
+		rec, err := b.Record()
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, splits, err := encoder.Encode(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := cardlake.DataFile{
+			Name: fmt.Sprintf("data/control_totals/%d.parquet", i), Tenant: tenant.Name, Day: cardlake.DayOf(queriestest.Epoch.UnixMicro()),
+			Rows: int64(b.Len()), Bytes: int64(len(body)), SplitOffsets: splits,
+		}
+		file.MinTime, file.MaxTime = b.TimeRange()
+		if err := l.Store.Put(t.Context(), file.Name, testOwner, body); err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, file)
 	}
 	table, err := l.Table(t.Context(), cardlake.ControlTotals)
 	if err != nil {
 		t.Fatal(err)
 	}
 	to := cardlake.Positions{{Stream: "transactions"}: {Next: 10_000}}
-	if _, err := table.Append(t.Context(), catalog.Append{Files: []cardlake.DataFile{file}, To: to}); err != nil {
+	if _, err := table.Append(t.Context(), catalog.Append{Files: made, To: to}); err != nil {
 		t.Fatal(err)
 	}
 }
