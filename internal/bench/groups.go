@@ -90,6 +90,22 @@ var groups = []group{
 		},
 	},
 	{
+		title: "DAY: a dashboard's questions over a day of sealed files",
+		note: "Milliseconds of one question. cold: nothing decrypted, no DuckDB started; references: DuckDB alone over the same files in clear, new for each question or staying.\n" +
+			"A tenth of the record day, 1.35 million rows of 10 tenants; CARDLAKE_BENCH_DIR names a folder for all of it, 13.5 million of 100 (2 GB, made once).",
+		sources: []source{{"./internal/daybench", "."}}, columns: []string{"p50-ms", "p95-ms", "cpu-ms/op", "read-MiB", "files"}, trim: "Day/", benchtime: "10x",
+		pairs: []pair{
+			{"approvals-by-hour/one/cold", "approvals-by-hour/one/reference=duckdb-new"}, {"approvals-by-hour/one/warm", "approvals-by-hour/one/reference=duckdb-warm"},
+			{"all-sums/all/cold", "all-sums/all/reference=duckdb-new"}, {"all-sums/all/warm", "all-sums/all/reference=duckdb-warm"},
+			{"all-card/all/cold", "all-card/all/reference=duckdb-new"}, {"all-card/all/warm", "all-card/all/reference=duckdb-warm"},
+		},
+	},
+	{
+		title: "EXPORTS: a tenant's day as files", note: "Sealed files in, sealed files out; the reference is DuckDB's COPY from and to files in clear, one thread.",
+		sources: []source{{"./queries/export", "."}}, columns: []string{"rows/s", "MB/s", "allocs/op"},
+		pairs: []pair{{"Export/parquet", "ReferenceDuckDB/parquet"}, {"Export/csv", "ReferenceDuckDB/csv"}, {"Export/jsonl", "ReferenceDuckDB/jsonl"}},
+	},
+	{
 		title: "COMPACTION: small files → one sorted file", note: "Merge checks what it wrote, row by row; ReferenceDuckDB is COPY of the same files, ordered.",
 		sources: []source{{"./catalog/maintenance", "."}}, columns: []string{"rows/cpu-s", "MB/s", "bytes/row", "peak-MiB"},
 		pairs: []pair{{"Merge/16x12800/workers=1", "ReferenceDuckDB/16x12800/workers=1"}},
