@@ -46,6 +46,8 @@ func TestQualityOfAFile(t *testing.T) {
 	kept := t.TempDir()
 	good := written(t, "good.dqdl", `Rules = [ RowCount = 3, IsPrimaryKey "id" ]`)
 	bad := written(t, "bad.dqdl", "Rules = [\n  RowCount = 3,\n  IsComplete \"state\",\n  IsComplete \"nothing\"\n]")
+	statement := written(t, "statement.dqdl", "Rules = [ CustomSql \"select count(*)\n  from primary\" > 2 ]")
+	analyzers := written(t, "analyzers.dqdl", `Analyzers = [ RowCount, Completeness "nothing", Distribution "state" ]`)
 	broken := written(t, "broken.dqdl", "Rules = [\n  IsComplet \"state\"\n]")
 	for _, tc := range []struct {
 		name string
@@ -61,7 +63,13 @@ func TestQualityOfAFile(t *testing.T) {
 		{"no data", []string{"run", "-rules", good}, 2, []string{"takes -input FILE or -table TABLE"}},
 		{"no file", []string{"run", "-rules", good, "-input", input + "x.csv"}, 2, []string{"no such file"}},
 		{"no kind", []string{"run", "-rules", good, "-input", good}, 2, []string{"neither CSV nor Parquet"}},
+		{"JSON is plain", []string{"run", "-rules", statement, "-input", input, "-format", "json"}, 0, []string{`"Rule": "CustomSql \"select count(*)\n  from primary\" > 2"`, `"EvaluatedRule":`}},
+		{"a rule of two lines", []string{"run", "-rules", statement, "-input", input}, 0, []string{`ok     CustomSql "select count(*) from primary" > 2   [Dataset.*.CustomSQL = 3]`, "1 of 1 rule passed"}},
+		{"analyzers only", []string{"run", "-rules", analyzers, "-input", input}, 0, []string{"info   RowCount   [Dataset.*.RowCount = 3]\nERROR  Completeness \"nothing\"\n       Input data does not include column nothing!\ninfo   Distribution \"state\"\n       Column.state.Distribution: 2 bins, in -format json\nno rules, 3 analyzers\n"}},
+		{"analyzers only, in JSON", []string{"run", "-rules", analyzers, "-input", input, "-format", "json"}, 0, []string{`"Rules": [],`, `"Score": 1,`}},
+		{"a folder", []string{"run", "-rules", good, "-input", kept}, 2, []string{"it is a folder, and one file is needed"}},
 		{"check", []string{"check", "-rules", bad}, 0, []string{"3 rules, 0 analyzers"}},
+		{"check one", []string{"check", "-rules", statement}, 0, []string{"1 rule, 0 analyzers"}},
 		{"check a fault", []string{"check", "-rules", broken}, 2, []string{"did you mean IsComplete?"}},
 		{"check the default", []string{"check", "-rules", "default"}, 0, []string{"default is valid"}},
 		{"deploy", []string{"deploy", "-print", "-rules", good, "-table", "sales.orders"}, 0, []string{`"Name": "good"`, `"DatabaseName": "sales"`, `IsPrimaryKey \"id\"`}},

@@ -96,7 +96,7 @@ var groups = []group{
 		sources: []source{{"./internal/daybench", "."}}, columns: []string{"p50-ms", "p95-ms", "cpu-ms/op", "read-MiB", "files"}, trim: "Day/", benchtime: "10x",
 		pairs: []pair{
 			{"approvals-by-hour/one/cold", "approvals-by-hour/one/reference=duckdb-new"}, {"approvals-by-hour/one/warm", "approvals-by-hour/one/reference=duckdb-warm"},
-			{"all-sums/all/cold", "all-sums/all/reference=duckdb-new"}, {"all-sums/all/warm", "all-sums/all/reference=duckdb-warm"},
+			{"all-tenants/all/cold", "all-tenants/all/reference=duckdb-new"}, {"all-tenants/all/warm", "all-tenants/all/reference=duckdb-warm"},
 			{"all-card/all/cold", "all-card/all/reference=duckdb-new"}, {"all-card/all/warm", "all-card/all/reference=duckdb-warm"},
 		},
 	},

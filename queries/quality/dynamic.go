@@ -171,7 +171,7 @@ func (e *evaluation) compute(expr dqdl.Expr, metric, of string) ([]float64, erro
 	}
 	i := int(second[0])
 	if float64(i) != second[0] || i < 0 || i >= len(list) {
-		return nil, fmt.Errorf("%s: the earlier values there are end at %d, and the newest is 0", call, len(list)-1)
+		return nil, fmt.Errorf("%s: there is no such value: the newest is 0, the oldest %d", call, len(list)-1)
 	}
 	return []float64{list[i]}, nil
 }

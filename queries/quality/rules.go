@@ -73,7 +73,7 @@ func (e *evaluation) plan(ctx context.Context, r *dqdl.Rule) *plan {
 type scope struct{ where string }
 
 func (e *evaluation) scope(r *dqdl.Rule) (scope, error) {
-	if r.Where == nil || r.Type == "ColumnNamesMatchPattern" { // names are the same whatever the rows
+	if r.Where == nil {
 		return scope{}, nil
 	}
 	where, err := predicate(r.Where.Value(), func(name string) bool {
@@ -143,7 +143,7 @@ func (e *evaluation) planMetric(r *dqdl.Rule, metric string, in scope, s scalar)
 		case err != nil:
 			return in.broken(r, err)
 		case !ok:
-			return failed("%s cannot be computed: there are no values but NULL", metric)
+			return failed("%s cannot be computed: there are no values but NULL, or some are not finite", metric)
 		}
 		return e.answered(r, e.judge(r, metric, in.name(), v), metric, in)
 	}}

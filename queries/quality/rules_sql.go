@@ -35,9 +35,22 @@ func (e *evaluation) datasets(sql string) string {
 	return with
 }
 
+// isName says whether a dataset, or a column of one, has the name.
+func (e *evaluation) isName(name string) bool {
+	if _, err := e.primary.column(name); err == nil || strings.EqualFold(name, "primary") {
+		return true
+	}
+	for alias, d := range e.cfg.References {
+		if _, err := d.column(name); err == nil || strings.EqualFold(name, alias) {
+			return true
+		}
+	}
+	return false
+}
+
 // customNumber runs a statement that returns one number.
 func (e *evaluation) customNumber(ctx context.Context, r *dqdl.Rule, text string) verdict {
-	sql, err := query(text, e.datasets(text))
+	sql, err := query(text, e.datasets(text), e.isName)
 	if err != nil {
 		return errored(err)
 	}
@@ -80,7 +93,7 @@ func (e *evaluation) single(ctx context.Context, sql string) (_ float64, err err
 
 // customRows is the predicate of rows that the statement returns.
 func (e *evaluation) customRows(ctx context.Context, text string) (string, error) {
-	inner, err := query(text, "")
+	inner, err := query(text, "", e.isName)
 	if err != nil {
 		return "", err
 	}

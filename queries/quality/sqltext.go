@@ -94,19 +94,44 @@ func (s userSQL) each(f func(string) string) {
 	}
 }
 
-// predicate checks that the text is one expression, and returns it in parentheses. Spark takes
-// what is in double quotes for a text: so it is here, unless a column has the name.
+var (
+	beforeName = regexp.MustCompile(`(?i)(\bas\s*|\.)$`)
+	matchesEnd = regexp.MustCompile(`(?i)\b(rlike|regexp)\s*$`)
+)
+
+// fromSpark puts what Spark reads otherwise into the engine's words. Spark takes what is in double
+// quotes for a text: so it is here, unless it is the name of something. And RLIKE looks for a part
+// of a text that matches.
+func (s userSQL) fromSpark(isName func(string) bool) {
+	unquoted := func(p piece) string { return strings.ReplaceAll(p.text[1:len(p.text)-1], `""`, `"`) }
+	isQuoted := func(p piece) bool { return !p.isRaw && !p.isName && p.text[0] == '"' }
+	own := map[string]bool{}
+	for i, p := range s {
+		if isQuoted(p) && i > 0 && beforeName.MatchString(s[i-1].text) {
+			own[unquoted(p)] = true
+		}
+	}
+	for i, p := range s {
+		if isQuoted(p) && !own[unquoted(p)] && !isName(unquoted(p)) {
+			s[i].text = quote(unquoted(p))
+		}
+		if i > 0 && s[i-1].isRaw && s[i].text[0] == '\'' && matchesEnd.MatchString(s[i-1].text) {
+			s[i-1].text = matchesEnd.ReplaceAllString(s[i-1].text, "SIMILAR TO ")
+			s[i].text = "'(?s).*(?:" + s[i].text[1:len(s[i].text)-1] + ").*'"
+		}
+	}
+}
+
+// predicate checks that the text is one expression, and returns it in parentheses.
 func predicate(text string, isColumn func(name string) bool) (string, error) {
 	pieces, err := scanSQL(text)
 	if err != nil {
 		return "", err
 	}
+	pieces.fromSpark(isColumn)
 	depth := 0
-	for i, p := range pieces {
+	for _, p := range pieces {
 		if !p.isRaw {
-			if name := strings.Trim(p.text, `"`); p.text[0] == '"' && !p.isName && !isColumn(name) {
-				pieces[i].text = quote(strings.ReplaceAll(p.text[1:len(p.text)-1], `""`, `"`))
-			}
 			continue
 		}
 		for _, c := range p.text {
@@ -136,11 +161,12 @@ var (
 
 // query is the author's statement over the dataset, which it calls primary: a name that SQL
 // reserves, so it is put in quotes.
-func query(text, with string) (string, error) {
+func query(text, with string, isName func(string) bool) (string, error) {
 	pieces, err := scanSQL(strings.TrimRight(strings.TrimSpace(text), ";"))
 	if err != nil {
 		return "", err
 	}
+	pieces.fromSpark(isName)
 	pieces.each(func(s string) string { return primaryWord.ReplaceAllString(s, `"primary"`) })
 	sql := pieces.String()
 	if with == "" {

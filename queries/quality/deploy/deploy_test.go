@@ -87,7 +87,9 @@ func TestWhatGlueRefuses(t *testing.T) {
 		"no analyzers":     {Name: "n", Table: "t", Database: "d", Rules: parsed(t, `Analyzers = [ RowCount ]`)},
 		"no labels":        {Name: "n", Table: "t", Database: "d", Rules: parsed(t, `Rules = [ RowCount > 0 labels=["a"="b"] ]`)},
 		"no dynamic rules": {Name: "n", Table: "t", Database: "d", Rules: parsed(t, `Rules = [ RowCount > avg(last(3)) ]`)},
-		"at most 65536":    {Name: "n", Rules: parsed(t, `Rules = [ IsComplete "`+strings.Repeat("c", 70_000)+`" ]`)},
+		"line 1: Glue takes no where after ColumnNamesMatchPattern": {Name: "n", Rules: parsed(t, `Rules = [ (RowCount > 0) and (ColumnNamesMatchPattern "a.*" where "b > 1") ]`)},
+		"line 1: Glue takes no threshold after RowCount":            {Name: "n", Rules: parsed(t, `Rules = [ RowCount > 0 with threshold > 0.8 ]`)},
+		"at most 65536": {Name: "n", Rules: parsed(t, `Rules = [ IsComplete "`+strings.Repeat("c", 70_000)+`" ]`)},
 	} {
 		if in, err := deploy.CreateInput(r); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v, %v", want, in, err)

@@ -2,6 +2,7 @@ package dqdl
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -23,25 +24,41 @@ func (e *Error) Error() string {
 	return s
 }
 
+// excerptSides is how many characters of a long line are shown before and behind a fault.
+const excerptSides = 70
+
 // Excerpt returns the line of the source that holds the fault, and below it a caret under the
-// place.
+// place. Of a long line it returns what is around the place.
 func (e *Error) Excerpt(source string) string {
+	source = strings.TrimPrefix(source, "\ufeff") // offsets count from behind it
 	if e.Pos.Offset < 0 || e.Pos.Offset > len(source) || !utf8.ValidString(source) {
 		return ""
 	}
 	start := strings.LastIndexByte(source[:e.Pos.Offset], '\n') + 1
 	line, _, _ := strings.Cut(source[start:], "\n")
-	before := []rune(source[start:e.Pos.Offset])
-	for i, r := range before {
+	line = strings.TrimRight(line, "\r")
+	at := min(e.Pos.Offset-start, len(line))
+	before, behind := []rune(line[:at]), []rune(line[at:])
+	if len(before) > excerptSides {
+		before = append([]rune{'…'}, before[len(before)-excerptSides:]...)
+	}
+	if len(behind) > excerptSides {
+		behind = append(behind[:excerptSides:excerptSides], '…')
+	}
+	caret := slices.Clone(before)
+	for i, r := range caret {
 		if r != '\t' {
-			before[i] = ' '
+			caret[i] = ' '
 		}
 	}
-	return strings.TrimRight(line, "\r") + "\n" + string(before) + "^"
+	return string(before) + string(behind) + "\n" + string(caret) + "^"
 }
 
 // suggest is "did you mean …?" for the closest of the names, or "".
 func suggest(word string, names []string) string {
+	if len(word) > 64 {
+		return ""
+	}
 	best, least := "", len(word)/3+2
 	for _, name := range names {
 		if d := distance(strings.ToLower(word), strings.ToLower(name)); d < least {
@@ -54,11 +71,8 @@ func suggest(word string, names []string) string {
 	return "did you mean " + best + "?"
 }
 
-// distance is the Levenshtein distance of two short words.
+// distance is the Levenshtein distance of two words, which are short.
 func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return 64
-	}
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

@@ -44,13 +44,17 @@ func (t token) String() string {
 	case endToken:
 		return "the end"
 	case stringToken:
-		text := t.text
-		if len(text) > 40 {
-			text = strings.ToValidUTF8(text[:40], "") + "…"
-		}
-		return `"` + text + `"`
+		return `"` + short(t.text) + `"`
 	}
-	return t.text
+	return short(t.text)
+}
+
+// short is the beginning of a text, as messages show it.
+func short(text string) string {
+	if len(text) > 40 {
+		return strings.ToValidUTF8(text[:40], "") + "…"
+	}
+	return text
 }
 
 // lex cuts the source into tokens, the last of which is the end.

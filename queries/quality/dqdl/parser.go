@@ -214,7 +214,7 @@ func (p *parser) constant() error {
 		return fault(name, "", "a constant's name cannot begin with . or _")
 	}
 	if !p.accept("=") {
-		return fault(p.peek(), suggest(name.text, sections), "expected = after %s, found %v", name.text, p.peek())
+		return fault(p.peek(), suggest(name.text, sections), "expected = after %s, found %v", name, p.peek())
 	}
 	if p.constants[c.Name] != nil {
 		return fault(name, "", "the constant %s is declared twice", c.Name)
@@ -280,9 +280,9 @@ func (p *parser) reference() (*Constant, error) {
 		}
 		hint := suggest(name.text, names)
 		if hint == "" {
-			hint = fmt.Sprintf(`declare it before the rules: %s = "…"`, name.text)
+			hint = fmt.Sprintf(`declare it before the rules: %s = "…"`, short(name.text))
 		}
-		return nil, fault(name, hint, "there is no constant %s", name.text)
+		return nil, fault(name, hint, "there is no constant %s", name)
 	}
 	p.take()
 	return c, nil

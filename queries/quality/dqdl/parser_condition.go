@@ -320,7 +320,7 @@ func (p *parser) call() (Expr, error) {
 		for f := range functions {
 			names = append(names, f)
 		}
-		return nil, fault(name, suggest(name.text, names), "there is no function %s", name.text)
+		return nil, fault(name, suggest(name.text, names), "there is no function %s", name)
 	}
 	if err := p.deeper(); err != nil {
 		return nil, err

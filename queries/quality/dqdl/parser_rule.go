@@ -85,7 +85,7 @@ func (p *parser) typeOf(analyzers bool) (Type, token, error) {
 	t, ok := Lookup(name.text)
 	switch {
 	case !ok:
-		return t, name, fault(name, suggest(name.text, names), "there is no rule type %s", name.text)
+		return t, name, fault(name, suggest(name.text, names), "there is no rule type %s", name)
 	case analyzers && !t.IsAnalyzer:
 		return t, name, fault(name, "analyzers are "+strings.Join(names, ", "), "%s cannot stand among the analyzers", t.Name)
 	case !analyzers && !t.IsRule:
@@ -346,7 +346,7 @@ func (p *parser) tag(t Type, r *Rule) (Tag, error) {
 		if hint == "" && len(names) > 0 {
 			hint = "it takes " + strings.Join(names, ", ")
 		}
-		return Tag{}, fault(name, hint, "%s takes no %s after with", t.Name, name.text)
+		return Tag{}, fault(name, hint, "%s takes no %s after with", t.Name, name)
 	}
 	if _, ok := r.Tag(name.text); ok {
 		return Tag{}, fault(name, "", "%s is given twice", name.text)

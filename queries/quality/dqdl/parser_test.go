@@ -24,6 +24,10 @@ var valid = []string{
 	`ColumnExists Middle_Name`,
 	`ColumnLength "Postal_Code" = 5`,
 	`ColumnNamesMatchPattern "aws_.*"`,
+	`ColumnNamesMatchPattern "aws_.*" where "weightinkgs > 10"`,
+	`ColumnValues "colA" < -1.5e-3`,
+	`ColumnValues "colA" = 1 with threshold > .5 where "colB = 10"`,
+	`RowCount > 0 with threshold > 0.8 labels=["foo"="bar"]`,
 	`ColumnValues "Country" in [ "US", "CA", "UK", NULL, EMPTY, WHITESPACES_ONLY ]`,
 	`ColumnValues "Country" not in [ "US", null, empty, whitespaces_only ] where "a = 'b'" with threshold >= 0.5`,
 	`ColumnValues "First_Name" not matches "[a-zA-Z\"\\d]*" with threshold between 0.2 and 0.9`,
@@ -89,6 +93,7 @@ var documents = []string{
 	"Rules = [ RowCount > avg(last(3)) ] Analyzers = [ DistinctValuesCount \"Name\", ColumnLength \"Name\" ]",
 	"Analyzers = [ Distribution \"Salary\" with bins = 15, rebin = false, Distribution \"Department\", AllStatistics of AllColumns ]",
 	"Rules = [] Analyzers = [ RowCount ]",
+	"Rules = [\n  // with a \" and a [\n  RowCount > 0, // and here\n  FileSize \"s3://bucket/\" > 1 B // to the end\n] // and the end",
 	"\ufeffRules = [\r\n\tIsComplete \"a\"\r\n]\r\n",
 }
 
@@ -125,7 +130,8 @@ func TestMeaning(t *testing.T) {
 		ColumnValues "d" in ["2024-02-29", "x"],
 		ColumnValues "d" = "2024-02-30",
 		ColumnValues "d" = NULL,
-		RowCount > 10 - 2 - 1 ]`)
+		RowCount > 10 - 2 - 1,
+		Mean "x" in [1e3, -1.5E-3, 2e+2, .5, -.25, 7.] ]`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,6 +147,9 @@ func TestMeaning(t *testing.T) {
 		t.Error(diff)
 	}
 	if got := set.Rules[5].Condition.String(); got != "> 10 - 2 - 1" {
+		t.Error(got)
+	}
+	if got := set.Rules[6].Condition.String(); got != "in [1000, -0.0015, 200, 0.5, -0.25, 7]" {
 		t.Error(got)
 	}
 	if got := set.Rules[1].Pos; got != (dqdl.Position{Line: 3, Column: 3, Offset: 101}) {
@@ -181,12 +190,29 @@ func TestFaults(t *testing.T) {
 		{`Rules = [ ColumnValues "a" > now() - 3 days ]`, `what is added to now() needs parentheses; as in (now() - 3 days)`},
 		{`Rules = [ ColumnValues "a" > (now() - 3 weeks) ]`, `expected a unit`},
 		{`Rules = [ ColumnValues "a" = 1 where "" ]`, `the predicate after where is empty`},
-		{`Rules = [ ColumnValues "a" = 1 with threshold > 0.5 where "b" ]`, `where stands once, before with`},
+		{`Rules = [ ColumnValues "a" = 1 where "b" with threshold > 0.5 where "c" ]`, `line 1, column 63: the rule ColumnValues has where already; join the predicates`},
+		{`Rules = [ ColumnValues "a" = 1 WHERE "b" ]`, `line 1, column 32: expected , or ] after the rule ColumnValues, found WHERE; keywords are in lower case: write where`},
+		{`Rules = [ ColumnValues "a" > 1.5 WITH threshold > 0.5 ]`, `write with`},
+		{`Rules = [ ColumnValues "a" > 1 threshold > 0.5 ]`, `found threshold; as in with threshold > 0.9`},
+		{`Rules = [ RowCount > 1 IsComplete "a" ]`, `found IsComplete; rules are separated by commas`},
+		{`Rules = [ RowCount > 1; IsComplete "a" ]`, `rules are separated by commas`},
+		{`Rules = [ RowCount > 1, ]`, `line 1, column 25: expected another of the Rules, found ]; leave out the comma`},
+		{`Rules = [ RowCount == 1 ]`, `line 1, column 21: expected a value, found =; operators are =, !=`},
+		{`Rules = [ RowCount <> 1 ]`, `operators are =, !=`},
+		{`Rules = [ RowCount > 1 -- one` + "\n]", `comments begin with #`},
+		{`Rules = [ RowCount > 1e ]`, `1e is no number`},
+		{`Rules = [ RowCount > 1e999 ]`, `out of range`},
+		{`Rules = [ ColumnValues "a" in (1, 2) ]`, `line 1, column 31: expected [ after in, found (; as in in ["A", "B"]`},
+		{`Rules = [ ColumnValues "a" is NULL ]`, `line 1, column 28: is means nothing here; write = NULL or != NULL`},
+		{`Rules = [ ColumnValues "a" like "b%" ]`, `like means nothing here; write matches`},
+		{`Rules = [ CustomSql "select "a" from primary" ]`, `a means nothing here; a " inside a string is written \"`},
+		{`Rules = [ ColumnValues "a" > "31/01/2026" ]`, `a day is written "2026-01-31"`},
+		{`Rules = [ DataFreshness "a" > 24 hour ]`, `expected a unit (days, hours, minutes, B, KB, MB, GB, TB), found hour; did you mean hours?`},
 		{`Rules = [ ColumnCount > 1 where "b" ]`, `ColumnCount takes no where`},
 		{`Rules = [ Mean "a" > 1 with threshold > 0.5 ]`, `Mean takes no threshold`},
 		{`Rules = [ ColumnValues "a" = 1 with treshold > 0.5 ]`, `did you mean threshold?`},
 		{`Rules = [ IsComplete "a" > 5 ]`, `IsComplete takes no condition`},
-		{`Rules = [ IsComplete "a" "b" ]`, `IsComplete takes 1 parameters, got 2`},
+		{`Rules = [ IsComplete "a" "b" ]`, `IsComplete takes 1 parameter, got 2`},
 		{`Rules = [ IsComplete "" ]`, `a parameter of IsComplete is empty`},
 		{`Rules = [ AllStatistics "a" ]`, `AllStatistics is an analyzer, not a rule`},
 		{`Analyzers = [ IsUnique "a" ]`, `IsUnique cannot stand among the analyzers`},
@@ -206,12 +232,12 @@ func TestFaults(t *testing.T) {
 		{`Rules = [ RowCount > 1 labels=["k"="` + strings.Repeat("v", 257) + `"] ]`, `at most 256 are allowed`},
 		{`DefaultLabels=["1"="","2"="","3"="","4"="","5"="","6"="","7"="","8"="","9"=""] Rules = [ RowCount > 1 labels=["a"="","b"=""] ]`, `at most 10 are allowed`},
 		{`Rules = [ DetectAnomalies "IsUnique" "a" ]`, `DetectAnomalies cannot follow "IsUnique"; it follows ColumnCorrelation`},
-		{`Rules = [ DetectAnomalies "Mean" ]`, `Mean takes 1 parameters, got 0`},
+		{`Rules = [ DetectAnomalies "Mean" ]`, `Mean takes 1 parameter, got 0`},
 		{`Rules = [ FileMatch "a" "b" in ["c"] ]`, `FileMatch compares with another path or with checksums`},
 		{`Rules = [ FileFreshness > (now() - 1 days) with timeZone = "Mars/Olympus" ]`, `timeZone of FileFreshness cannot be "Mars/Olympus"`},
 		{`Rules = [ FileFreshness > (now() - 1 days) with filterOrder = ["recentFiles"] ]`, `names of recentFiles and uriRegex`},
 		{`Analyzers = [ Distribution "a" with bins = 21 ]`, `a number from 1 to 20`},
-		{`Rules = [ // no` + "\n RowCount > 1 ]", `comments begin with #`},
+		{`Rules = [ /* no */ RowCount > 1 ]`, `line 1, column 11: /* means nothing here; comments begin with #`},
 		{"Rules = [ RowCount > \xff ]", `not valid UTF-8`},
 		{`Rules = [ ` + strings.Repeat("(", 200) + `RowCount > 1` + strings.Repeat(")", 200) + ` ]`, `nest deeper than 100`},
 		{`Rules = [ RowCount > ` + strings.Repeat("(", 200) + `1` + strings.Repeat(")", 200) + ` ]`, `nest deeper than 100`},
@@ -227,14 +253,23 @@ func TestFaults(t *testing.T) {
 }
 
 func TestExcerpt(t *testing.T) {
-	const text = "Rules = [\n\tColumnValues \"ñ\" in ]"
-	_, err := dqdl.Parse(text)
-	var fault *dqdl.Error
-	if !errors.As(err, &fault) {
-		t.Fatal(err)
-	}
-	if got, want := fault.Excerpt(text), "\tColumnValues \"ñ\" in ]\n\t                    ^"; got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
+	for text, want := range map[string]string{
+		"Rules = [\n\tColumnValues \"ñ\" in ]": "\tColumnValues \"ñ\" in ]\n\t                    ^",
+		"\ufeffRules = [ Row ]":                "Rules = [ Row ]\n          ^",
+		"Rules = [ RowCount > 1," + strings.Repeat(" ", 1000) + "Rows" + strings.Repeat("x", 1000): "…" + strings.Repeat(" ", 70) + "Rows" + strings.Repeat("x", 66) + "…\n" + strings.Repeat(" ", 71) + "^",
+		"Rules = [ RowCount > 1 " + strings.Repeat("x", 1000) + " ]":                               "Rules = [ RowCount > 1 " + strings.Repeat("x", 70) + "…\n                       ^",
+	} {
+		_, err := dqdl.Parse(text)
+		var fault *dqdl.Error
+		if !errors.As(err, &fault) {
+			t.Fatal(err)
+		}
+		if got := fault.Excerpt(text); got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+		if len(err.Error()) > 300 {
+			t.Errorf("a message of %d bytes", len(err.Error()))
+		}
 	}
 }
 

@@ -53,7 +53,12 @@ func TestDamagedCSV(t *testing.T) {
 		"quote.csv":  {"id,x\n1,\"2\n2,3\n", "cannot be read as CSV"},
 		"empty.csv":  {"", "the file is empty"},
 		"no.csv.gz":  {"id\n1\n", "not compressed by gzip"},
-		"no.parquet": {"id\n1\n", "does not suit"},
+		"no.parquet": {"id\n1\n", "no Parquet file"},
+		"latin.csv":  {"id,x\n1,caf\xe9\n", "at line 2: the text is not UTF-8"},
+		"head.csv":   {"caf\xe9\n1\n", "the first line of the file is not UTF-8"},
+		"cr.csv":     {"id,x\r1,2\r", "end with CR alone"},
+		"utf16.csv":  {"\xff\xfei\x00d\x00\n\x00", "UTF-16"},
+		"long.csv":   {"id\n" + strings.Repeat("x", 2_100_000) + "\n", "longer than 2,000,000 bytes"},
 		"no.json":    {"{}", "neither CSV nor Parquet"},
 		"yes.csv.gz": {zipped.String(), ""},
 	} {

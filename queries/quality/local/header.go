@@ -56,6 +56,9 @@ func header(path, separator string) (_ []string, err error) {
 	}
 	seen := map[string]bool{}
 	for i, name := range names {
+		if strings.Contains(name, "\r") {
+			return nil, errors.New("the file's lines end with CR alone: convert them to LF or CR LF")
+		}
 		if !utf8.ValidString(name) {
 			return nil, errors.New("the first line of the file is not UTF-8")
 		}

@@ -74,7 +74,7 @@ func Open(ctx context.Context, paths map[string]string, cfg Config) (_ *Files, e
 	for alias, path := range paths {
 		s, err := f.source(path)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", alias, err)
+			return nil, fmt.Errorf("read %s: %w", filepath.Base(path), err)
 		}
 		sources[alias] = s
 		aliases = append(aliases, alias)
@@ -114,10 +114,12 @@ var sparkFunctions = []string{
 	"CREATE MACRO nvl(a, b) AS coalesce(a, b)",
 	"CREATE MACRO regexp_like(a, b) AS regexp_matches(a, b)",
 	"CREATE MACRO nvl2(a, b, c) AS CASE WHEN a IS NOT NULL THEN b ELSE c END",
-	"CREATE MACRO isnull(a) AS a IS NULL",
-	"CREATE MACRO isnotnull(a) AS a IS NOT NULL",
+	`CREATE MACRO "isnull"(a) AS (a IS NULL)`,
+	`CREATE MACRO "isnotnull"(a) AS (a IS NOT NULL)`,
+	`CREATE MACRO "current_timestamp"() AS get_current_timestamp()`,
 	"CREATE MACRO to_date(a) AS TRY_CAST(a AS DATE)",
 	"CREATE MACRO to_timestamp(a) AS TRY_CAST(a AS TIMESTAMP)",
+	"CREATE MACRO unix_timestamp(a) AS CAST(epoch(CAST(a AS TIMESTAMP)) AS BIGINT)",
 	"CREATE MACRO date_add(a, n) AS CAST(a AS DATE) + CAST(n AS INTEGER)",
 	"CREATE MACRO date_sub(a, n) AS CAST(a AS DATE) - CAST(n AS INTEGER)",
 	"CREATE MACRO datediff(a, b) AS date_diff('day', CAST(b AS DATE), CAST(a AS DATE))",
@@ -179,9 +181,9 @@ func (f *Files) source(path string) (source, error) {
 	case err != nil:
 		return source{}, err
 	case info.IsDir():
-		return source{}, fmt.Errorf("%s is a folder, and one file is needed", path)
+		return source{}, errors.New("it is a folder, and one file is needed")
 	case !info.Mode().IsRegular():
-		return source{}, fmt.Errorf("%s is no file", path)
+		return source{}, errors.New("it is no file")
 	}
 	file, err := os.Open(abs)
 	if err != nil {
@@ -224,7 +226,7 @@ func (f *Files) source(path string) (source, error) {
 			", header=true, columns={" + strings.Join(names, ", ") + "}, delim=" + quote(separator) +
 			`, quote='"', escape='"', nullstr='', allow_quoted_nulls=false)`
 	default:
-		return source{}, fmt.Errorf("%s is neither CSV nor Parquet by its name: want .csv, .tsv or .parquet", filepath.Base(path))
+		return source{}, errors.New("it is neither CSV nor Parquet by its name: want .csv, .tsv or .parquet, or .csv.gz")
 	}
 	return s, nil
 }
