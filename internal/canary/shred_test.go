@@ -94,8 +94,10 @@ func TestDestroyedTenant(t *testing.T) {
 			if r.code != 0 || strings.ReplaceAll(r.stdout, "\r", "") != "tenant,n\n"+want {
 				t.Errorf("query %s: code %d\n%s%s", where, r.code, r.stdout, r.stderr)
 			}
-			if !strings.Contains(r.stderr, "without 12 rows of tenant aurora in cards.transactions: its keys were destroyed") {
-				t.Errorf("query %s: nobody is told that rows are missing:\n%s", where, r.stderr)
+			// An answer that can hold no row of aurora lacks none.
+			told := strings.Contains(r.stderr, "without 12 rows of tenant aurora in cards.transactions: its keys were destroyed")
+			if told == strings.Contains(where, "cirrus") {
+				t.Errorf("query %s: told that rows are missing: %v\n%s", where, told, r.stderr)
 			}
 		}
 		for _, tenant := range []cardlake.Tenant{boreal, cirrus} {
