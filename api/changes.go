@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cardlake/cardlake"
@@ -29,7 +30,8 @@ const (
 	defaultChanges = 100_000          // rows of an answer
 	maxChanges     = 10_000_000       // that may be asked for
 	maxWait        = 25 * time.Second // for something to be committed: less than a proxy waits
-	maxWaiting     = 64               // callers at a time
+	maxWaiting     = 64               // calls at a time
+	maxWaitingEach = 8                // of one principal
 )
 
 // changesRoutes adds the route of changes, if there are any:
@@ -44,7 +46,7 @@ func (s *Server) changesRoutes(mux *http.ServeMux) {
 	if s.deps.Changes == nil {
 		return
 	}
-	waiting := make(chan struct{}, maxWaiting)
+	waiting := &waiting{of: map[grants.Principal]int{}}
 	mux.Handle("GET /v1/changes", s.call("changes", func(c *call) error { return changesError(s.changes(c, waiting)) }))
 }
 
@@ -62,7 +64,35 @@ func changesError(err error) error {
 	return err
 }
 
-func (s *Server) changes(c *call, waiting chan struct{}) error {
+// waiting are the calls that wait for something to be committed.
+type waiting struct {
+	mu  sync.Mutex
+	all int
+	of  map[grants.Principal]int
+}
+
+// enter returns false if as many wait as may.
+func (w *waiting) enter(p grants.Principal) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.all >= maxWaiting || w.of[p] >= maxWaitingEach {
+		return false
+	}
+	w.all++
+	w.of[p]++
+	return true
+}
+
+func (w *waiting) leave(p grants.Principal) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all--
+	if w.of[p]--; w.of[p] == 0 {
+		delete(w.of, p)
+	}
+}
+
+func (s *Server) changes(c *call, waiting *waiting) error {
 	r, f, wait, err := readChanges(c)
 	if err != nil {
 		return err
@@ -73,27 +103,27 @@ func (s *Server) changes(c *call, waiting chan struct{}) error {
 		return err
 	}
 	defer func() { end() }() // not before the rows are sent: they hold memory and files
-	if b.IsEmpty && wait > 0 {
-		select {
-		case waiting <- struct{}{}:
-			err = b.Close()
+	// Of those that too many wait beside already it is said that there is nothing.
+	if b.IsEmpty && wait > 0 && waiting.enter(c.caller.Principal) {
+		err := func() error {
+			defer waiting.leave(c.caller.Principal)
+			err := b.Close()
 			end() // who waits holds nothing
 			end = func() {}
-			if err == nil {
-				err = gone(ctx, s.deps.Changes.Await(ctx, cardlake.TableNamed(r.Table), b.Cursor, wait))
-			}
-			<-waiting
 			if err != nil {
 				return err
 			}
-			r.Since = b.Cursor
-			next, again, err := s.readChanges(ctx, c, r)
-			if err != nil {
-				return err
-			}
-			b, end = next, again
-		default: // too many wait already: this one is told that there is nothing
+			return gone(ctx, s.deps.Changes.Await(ctx, cardlake.TableNamed(r.Table), b.Cursor, wait))
+		}()
+		if err != nil {
+			return err
 		}
+		r.Since = b.Cursor
+		next, again, err := s.readChanges(ctx, c, r)
+		if err != nil {
+			return err
+		}
+		b, end = next, again
 	}
 	if err := s.deliverChanges(ctx, c, f, b); err != nil {
 		for _, name := range changesHeaders {

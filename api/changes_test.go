@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,30 +25,43 @@ import (
 // feed gives batches of numbers.
 type feed struct {
 	*queries.Gateway
+	mu      sync.Mutex // of asked, as it grows
 	rows    int
 	failAt  int // the row before which it fails, from 1; 0 for none
 	err     error
+	waits   chan struct{} // if not nil, told of who waits, until release is closed
 	about   changes.About
 	asked   []changes.Request
 	awaited []time.Duration
 	after   int           // rows that are there after a wait
-	reading chan struct{} // if not nil, told when rows are read, which waits until it is closed
+	reading chan struct{} // if not nil, told when rows are read
+	release chan struct{} // is waited for then
 }
 
 func (f *feed) Read(ctx context.Context, c grants.Caller, r changes.Request) (*changes.Batch, error) {
+	f.mu.Lock()
 	f.asked = append(f.asked, r)
+	f.mu.Unlock()
 	if f.err != nil && f.failAt == 0 {
 		return nil, f.err
 	}
 	b := &changes.Batch{Cursor: "7.next", IsEmpty: f.rows == 0, Until: changes.Mark{Snapshot: 7, CommittedAt: queriestest.Epoch}, About: f.about}
 	var err error
 	b.Result, err = f.Scan(ctx, c, queries.Scan{Action: grants.ReadChanges, Table: r.Table, What: "changes"}, func(context.Context, queries.Read) (queries.Rows, error) {
-		return &numbers{rows: f.rows, failAt: f.failAt, err: f.err, reading: f.reading}, nil
+		return &numbers{rows: f.rows, failAt: f.failAt, err: f.err, reading: f.reading, release: f.release}, nil
 	})
 	return b, err
 }
 
-func (f *feed) Await(_ context.Context, t *cardlake.Table, cursor string, wait time.Duration) error {
+func (f *feed) Await(ctx context.Context, t *cardlake.Table, cursor string, wait time.Duration) error {
+	if f.waits != nil {
+		f.waits <- struct{}{}
+		select {
+		case <-ctx.Done():
+		case <-f.release:
+		}
+		return ctx.Err()
+	}
 	if t != cardlake.Transactions || cursor != "7.next" {
 		return errors.New("waits for something else")
 	}
@@ -58,9 +72,9 @@ func (f *feed) Await(_ context.Context, t *cardlake.Table, cursor string, wait t
 
 // numbers are rows of one number each.
 type numbers struct {
-	n, rows, failAt int
-	err             error
-	reading         chan struct{}
+	n, rows, failAt  int
+	err              error
+	reading, release chan struct{}
 }
 
 func (n *numbers) Columns() []queries.Column {
@@ -73,7 +87,7 @@ func (n *numbers) Close() error { return nil }
 func (n *numbers) Next(row []any) error {
 	if n.n == 0 && n.reading != nil {
 		n.reading <- struct{}{}
-		<-n.reading
+		<-n.release
 	}
 	if n.n++; n.n == n.failAt {
 		return n.err
@@ -241,7 +255,7 @@ func TestChangesThatAreWaitedFor(t *testing.T) {
 // TestChangesHoldTheirPlace: rows that are being sent are one of the few statements of a caller
 // until the last was.
 func TestChangesHoldTheirPlace(t *testing.T) {
-	f := &feed{rows: 2, reading: make(chan struct{})}
+	f := &feed{rows: 2, reading: make(chan struct{}), release: make(chan struct{})}
 	get := changesSite(t, f, queriestest.Everything)
 	done := make(chan int, 5)
 	for range 4 {
@@ -270,7 +284,7 @@ func TestChangesHoldTheirPlace(t *testing.T) {
 			t.Errorf("a fifth is answered %d", code)
 		}
 	}
-	close(f.reading)
+	close(f.release)
 	for range 4 {
 		if code := <-done; code != http.StatusOK {
 			t.Errorf("answered %d", code)
@@ -279,5 +293,38 @@ func TestChangesHoldTheirPlace(t *testing.T) {
 	f.reading = nil
 	if res, _, _ := get("since=start"); res.StatusCode != http.StatusOK {
 		t.Errorf("after all have ended: %d", res.StatusCode)
+	}
+}
+
+// TestOneCallerDoesNotWaitForAll: who waits many times over leaves places for others.
+func TestOneCallerDoesNotWaitForAll(t *testing.T) {
+	f := &feed{waits: make(chan struct{}), release: make(chan struct{})}
+	get := changesSite(t, f, queriestest.Everything)
+	done := make(chan int, 10)
+	wait := func() {
+		res, _, err := get("since=3.before&wait=20")
+		if err != nil {
+			t.Error(err)
+		}
+		done <- res.StatusCode
+	}
+	for range 8 {
+		go wait()
+		<-f.waits
+	}
+	go wait()
+	select {
+	case <-f.waits:
+		t.Error("a ninth waits")
+	case code := <-done:
+		if code != http.StatusOK {
+			t.Errorf("a ninth is answered %d", code)
+		}
+	}
+	close(f.release)
+	for range 8 { // each asks again, and four at a time may
+		if code := <-done; code != http.StatusOK && code != http.StatusTooManyRequests {
+			t.Errorf("answered %d", code)
+		}
 	}
 }

@@ -167,7 +167,11 @@ func (s *Server) listExports(c *call) error {
 
 func (s *Server) showExport(c *call) error {
 	j, err := s.deps.Exports.Job(c.r.Context(), c.caller, c.r.PathValue("id"))
-	if err != nil {
+	resource := "an export"
+	if err == nil {
+		resource = "export " + j.ID
+	}
+	if err := s.record(c, "export.state", resource, exportError(err)); err != nil {
 		return err
 	}
 	if !j.State.IsFinal() {

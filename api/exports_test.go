@@ -131,7 +131,13 @@ func TestExports(t *testing.T) {
 	if got := e.call(http.MethodGet, file, "ana", "", "If-None-Match", etag); got.StatusCode != http.StatusNotModified {
 		t.Errorf("status %d", got.StatusCode)
 	}
+	if a := e.call(http.MethodGet, "/v1/exports/"+id, "bea", ""); a.problem(t) != "404 no-such-resource" {
+		t.Error("another's export is shown")
+	}
 	records := e.log.Records()
+	if last := records[len(records)-1]; last.Action != "export.state" || last.Outcome != audit.Refused || last.Actor != "data_scientist/bea" {
+		t.Errorf("who looks at another's export is not on record: %+v", last)
+	}
 	i := slices.IndexFunc(records, func(r audit.Record) bool { return r.Action == "export.download" && r.Numbers["from"] == 1000 })
 	if i < 0 || records[i].Request == "" || records[i].Actor != "data_scientist/ana" {
 		t.Error("a resumed download is not on record")

@@ -70,3 +70,29 @@ func FuzzTicket(f *testing.F) {
 		f.Error(one, err)
 	}
 }
+
+// TestOldTicketsAreForgotten: who only cancels what never ran does not fill the server's memory.
+func TestOldTicketsAreForgotten(t *testing.T) {
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	tickets, err := newTickets(Config{Now: func() time.Time { return now }}.withDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := grants.Principal{Kind: grants.DataScientist, Name: "ana"}
+	for range 10 {
+		handle, _, err := tickets.seal(forTicket, p, "SELECT 1", nil, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if isCancelled, err := tickets.cancel(p, handle); err != nil || !isCancelled {
+			t.Fatal(isCancelled, err)
+		}
+		if _, _, err := tickets.redeem(p, handle, nil); err != errTicketUsed {
+			t.Errorf("a cancelled ticket: %v", err)
+		}
+		now = now.Add(time.Minute)
+	}
+	if n := len(tickets.used); n != 1 {
+		t.Errorf("%d tickets are remembered", n)
+	}
+}

@@ -96,12 +96,7 @@ func (t *tickets) redeem(p grants.Principal, handle []byte, cancel context.Cance
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := t.cfg.Now()
-	for id, u := range t.used {
-		if u.cancel == nil && !now.Before(u.until) {
-			delete(t.used, id)
-		}
-	}
+	t.sweep()
 	if t.used[one.ID] != nil {
 		return ticket{}, nil, errTicketUsed
 	}
@@ -123,6 +118,7 @@ func (t *tickets) cancel(p grants.Principal, handle []byte) (bool, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.sweep()
 	u := t.used[one.ID]
 	switch {
 	case u == nil:
@@ -133,4 +129,14 @@ func (t *tickets) cancel(p grants.Principal, handle []byte) (bool, error) {
 		u.cancel(errCancelled)
 	}
 	return true, nil
+}
+
+// sweep forgets tickets that are too old to be used. The caller holds the lock.
+func (t *tickets) sweep() {
+	now := t.cfg.Now()
+	for id, u := range t.used {
+		if u.cancel == nil && !now.Before(u.until) {
+			delete(t.used, id)
+		}
+	}
 }

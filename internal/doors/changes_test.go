@@ -17,6 +17,7 @@ import (
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/api"
 	"github.com/cardlake/cardlake/catalog"
+	"github.com/cardlake/cardlake/catalog/audit"
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/keys/local"
@@ -91,8 +92,12 @@ func TestChanges(t *testing.T) {
 			who := fmt.Sprintf("%s, %s", p, table.FullName())
 			e := expect(p, table, committedRows)
 			isGiven := slices.Contains(readsChanges, p.Kind) && len(e.columns) > 0
+			before := len(w.log.Records())
 			a := changesOf(t, feed, p, table)
 			checkBytes(t, who, p, a)
+			if records := w.log.Records()[before:]; len(records) == 0 || (records[0].Outcome == audit.Allowed) != isGiven || records[0].Actor != p.String() {
+				t.Errorf("%s: the record is %+v", who, records)
+			}
 			overHTTP := httpChanges(t, server.Handler(), p, table)
 			checkBytes(t, who+" over HTTP", p, overHTTP)
 			if !isGiven {

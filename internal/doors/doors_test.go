@@ -85,7 +85,12 @@ func caller(p grants.Principal) grants.Caller { return grants.Caller{Principal: 
 func (w *world) direct(name string, format render.Format) door {
 	return door{
 		name: "gateway " + name, format: format, hasTail: true,
-		ask: func(p grants.Principal, sql string) answer {
+		ask: func(p grants.Principal, sql string) (a answer) {
+			defer func() {
+				if v := recover(); v != nil {
+					a = answer{rows: fmt.Sprintf("panic: %v", v)} // which is no refusal
+				}
+			}()
 			r, err := w.gateway.Query(context.Background(), caller(p), sql)
 			if err != nil {
 				return answer{refusal: err.Error()}

@@ -18,7 +18,7 @@ var mutants = []struct{ name, file, from, to string }{
 	{"dropped columns are in the view", "queries/embedded/instance.go", "if s.exposed[i] && shown[i] != grants.Dropped {", "if s.exposed[i] {"},
 	{"masked values are clear", "queries/mask.go", "case grants.Masked:\n\t\treturn MaskSQL(c)", "case grants.Masked:\n\t\treturn quoteName(c.Name)"},
 	{"columns of one scope are given in all", "queries/embedded/instance.go", "queries.ColumnSQL(c, scope[i])", "queries.ColumnSQL(c, shown[i])"},
-	{"a refusal is no refusal", "queries/gateway.go", "if refused != nil {", "if false {"},
+	{"a refusal is no refusal", "queries/permits.go", "d := g.decide(c, a, s.Reads[i].Table)\n\t\tif !d.Allowed() {", "d := g.decide(c, a, s.Reads[i].Table)\n\t\tif false {"},
 	{"the audit log is a table like others", "queries/permits.go", "a = grants.ReadAudit", "a = grants.Query"},
 	{"tables are listed whoever asks", "queries/permits.go", "d := g.decide(c, grants.Query, t)\n\t\tif !d.Allowed() {\n\t\t\tcontinue", "d := g.decide(c, grants.Query, t)\n\t\tif false {\n\t\t\tcontinue"},
 	{"tables are described whoever asks", "queries/permits.go", "d := g.decide(c, grants.Query, g.cfg.Tables[i])\n\tif !d.Allowed() {", "d := g.decide(c, grants.Query, g.cfg.Tables[i])\n\tif false {"},
@@ -31,6 +31,11 @@ var mutants = []struct{ name, file, from, to string }{
 	{"except is forgotten", "catalog/grants/decision.go", "if _, excepted := slices.BinarySearch(d.Except, tenant); excepted && tenant != \"\" {", "if false {"},
 	{"table functions are allowed", "queries/check.go", "if !tableFunctions[name] ||", "if false && !tableFunctions[name] ||"},
 	{"functions are allowed", "queries/check.go", "if functions[name] {", "if true {"},
+	{"an export is of all tenants", "queries/export/narrow.go", "n.memo[d] = &made\n\treturn &made", "n.memo[d] = &made\n\treturn d"},
+	{"an export tells which tenants there are", "queries/export/service.go", "permits := Narrow(s.deps.Permits, r.Tenant)\n\tfor", "if _, err := s.tenant(r.Tenant); err != nil {\n\t\treturn nil, err\n\t}\n\tpermits := Narrow(s.deps.Permits, r.Tenant)\n\tfor"},
+	{"changes are given whoever asks", "queries/scan.go", "if !d.Allowed() {", "if false {"},
+	{"files of all tenants have changes", "queries/scan/scan.go", "return r.read.Decision.Scope(f.Tenant) != nil &&", "return true &&"},
+	{"masked values of changes are clear", "queries/scan/file.go", "find(place, scope.Columns[place]); err", "find(place, grants.Clear); err"},
 }
 
 // TestMutants takes each check out and wants the other tests to notice. It builds the tests once

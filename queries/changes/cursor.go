@@ -21,6 +21,9 @@ type Sealer interface {
 // maxCursor bounds a cursor's text: some thousand partitions.
 const maxCursor = 64 << 10
 
+// digits is a space for each digit of the greatest offset.
+const digits = "                   "
+
 // cursor is where a reader is.
 type cursor struct {
 	// snapshot is the one that was read, for people: nothing depends on it.
@@ -57,6 +60,11 @@ func (s cursors) seal(ctx context.Context, table *cardlake.Table, c cursor) (str
 	plain, err := json.Marshal(cursorBody{c.sequence, c.told, positions})
 	if err != nil {
 		return "", err
+	}
+	// As long as if every offset had all its digits: the length of a cursor tells nothing of how
+	// many events there were. Space behind a value means nothing in JSON (RFC 8259 section 2).
+	for _, at := range positions {
+		plain = append(plain, digits[len(strconv.FormatInt(at.Next, 10)):]...)
 	}
 	sealed, err := s.AppendSealed(ctx, nil, keys.Lake, plain, aad(table, c.snapshot))
 	if err != nil {

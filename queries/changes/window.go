@@ -1,9 +1,12 @@
 package changes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/queries"
@@ -18,48 +21,14 @@ func width(w scan.Window) (n int64) {
 	return n
 }
 
-// parts is how finely a window is cut.
-const parts = 1 << 16
+// maxPlaces bounds how many places of rows are held while a window is shortened.
+const maxPlaces = 1 << 22
 
-// cut returns where the first part ends of those that a window is cut into, each as long as the
-// others in each partition, but for one place.
-func cut(w scan.Window, part int64) cardlake.Positions {
-	out := make(cardlake.Positions, len(w.Until))
-	for p, at := range w.Until {
-		from := w.From[p].Next
-		out[p] = cardlake.Offset{Next: boundary(from, at.Next, part)}
-	}
-	for p, at := range w.From { // none that was read before is forgotten
-		if _, ok := out[p]; !ok {
-			out[p] = cardlake.Offset{Next: at.Next}
-		}
-	}
-	return out
-}
-
-// boundary is where part of the span from from to until begins.
-func boundary(from, until, part int64) int64 {
-	span := max(0, until-from)
-	return from + span/parts*part + span%parts*part/parts
-}
-
-// partOf is the part that an offset lies in.
-func partOf(from, until, offset int64) int64 {
-	low, high := int64(0), int64(parts) // boundary(low) <= offset < boundary(high)
-	for high-low > 1 {
-		if middle := (low + high) / 2; boundary(from, until, middle) <= offset {
-			low = middle
-		} else {
-			high = middle
-		}
-	}
-	return low
-}
-
-// shorten makes the window end so early that there are at most limit rows in it that the caller
-// is given, and reports whether it did. A place has one row at most, so it begins with as many
-// places as rows are wanted, and takes more as long as few of them have one. It counts rows by
-// reading the columns of their places alone, in files that reach into the window.
+// shorten makes the window end so early that there are limit rows in it that the caller is given,
+// if there are more, and reports whether it did. The rows are taken partition after partition, each
+// in the order of the stream, and counted by reading the columns of their places alone, in files
+// that reach into the window. So which rows a batch has depends on the caller's rows only: places
+// are of all tenants' events, and where a window was cut by them would tell how many those are.
 func (f *Feed) shorten(ctx context.Context, read queries.Read, files []cardlake.DataFile, cfg scan.Config, limit int64) (more bool, err error) {
 	w := cfg.Within
 	if limit <= 0 || width(*w) <= limit || rowsOf(read, files) <= limit {
@@ -68,46 +37,57 @@ func (f *Feed) shorten(ctx context.Context, read queries.Read, files []cardlake.
 	if err := f.learn(ctx, read, files, cfg); err != nil {
 		return false, err
 	}
-	whole := *w
-	for part := max(1, int64(float64(limit)/float64(width(whole))*parts)); ; part = min(parts, 2*part) {
-		w.Until = cut(whole, part)
-		counts, total, err := f.count(ctx, read, files, cfg)
-		switch {
-		case err != nil:
+	short := make(cardlake.Positions, len(w.Until))
+	for p := range w.Until {
+		short[p] = cardlake.Offset{Next: w.From[p].Next}
+	}
+	maps.Copy(short, w.From) // none that was read before is forgotten
+	for _, p := range slices.SortedFunc(maps.Keys(w.Until), func(a, b cardlake.StreamPartition) int {
+		return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.Partition, b.Partition))
+	}) {
+		at, rows, err := f.behind(ctx, read, files, cfg, p, limit)
+		if err != nil {
 			return false, err
-		case total > limit:
-			return true, f.shrink(ctx, read, files, cfg, limit, counts)
-		case part == parts:
-			return false, nil
-		case 2*total >= limit:
+		}
+		short[p] = cardlake.Offset{Next: at}
+		if at < w.Until[p].Next {
+			w.Until = short
 			return true, nil
 		}
+		limit -= rows
 	}
+	return false, nil
 }
 
-// shrink takes as many parts of a window that has too many rows as have no more than limit. If the
-// first has more, that is the window that is cut.
-func (f *Feed) shrink(ctx context.Context, read queries.Read, files []cardlake.DataFile, cfg scan.Config, limit int64, counts []int64) error {
-	w := cfg.Within
-	for {
-		rows, part := int64(0), int64(0)
-		for part < parts && rows+counts[part] <= limit {
-			rows += counts[part]
-			part++
-		}
-		before := width(*w)
-		w.Until = cut(*w, max(1, part))
+// behind returns the place of the row of the partition before which the window has limit rows, or
+// the window's end and how many it has if they are not more. It looks at as many places as rows
+// are wanted, and then at ever more at a time.
+func (f *Feed) behind(ctx context.Context, read queries.Read, files []cardlake.DataFile, cfg scan.Config, p cardlake.StreamPartition, limit int64) (at, rows int64, err error) {
+	from, until := cfg.Within.From[p].Next, cfg.Within.Until[p].Next
+	for step := min(limit+1, maxPlaces); from < until; {
+		to := min(from+step, until)
+		part := scan.Window{From: cardlake.Positions{p: {Next: from}}, Until: cardlake.Positions{p: {Next: to}}}
+		cfg.Within = &part
+		var found []int64
+		n := int64(0)
+		err := f.places(ctx, read, f.spans.reaching(files, part), cfg, func(_ string, at cardlake.Position) {
+			if n++; n <= maxPlaces {
+				found = append(found, at.Offset)
+			}
+		}, func() {})
 		switch {
-		case part > 0, width(*w) <= limit:
-			return nil
-		case width(*w) >= before:
-			return errors.New("changes: a window cannot be cut")
-		}
-		var err error
-		if counts, _, err = f.count(ctx, read, files, cfg); err != nil {
-			return err
+		case err != nil:
+			return 0, 0, err
+		case n > maxPlaces: // so many more rows than before: fewer places at a time
+			step = max((to-from)/2, 1)
+		case rows+n > limit:
+			slices.Sort(found)
+			return found[limit-rows], limit, nil
+		default:
+			rows, from, step = rows+n, to, 2*step
 		}
 	}
+	return until, rows, nil
 }
 
 // rowsOf is how many rows the files have at most that the caller is given.
@@ -137,17 +117,6 @@ func (f *Feed) learn(ctx context.Context, read queries.Read, files []cardlake.Da
 			f.spans.add(file, of)
 		}
 	}, func() { of, seen = span{}, 0 })
-}
-
-// count counts the rows in each part of the window, and all of them.
-func (f *Feed) count(ctx context.Context, read queries.Read, files []cardlake.DataFile, cfg scan.Config) (counts []int64, total int64, err error) {
-	w := *cfg.Within
-	counts = make([]int64, parts)
-	err = f.places(ctx, read, f.spans.reaching(files, w), cfg, func(_ string, at cardlake.Position) {
-		counts[partOf(w.From[at.StreamPartition].Next, w.Until[at.StreamPartition].Next, at.Offset)]++
-		total++
-	}, func() {})
-	return counts, total, err
 }
 
 // places calls row with the place of each row that Config keeps, and begin before those of

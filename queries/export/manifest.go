@@ -109,9 +109,7 @@ func textColumns(columns []queries.Column) (out []int) {
 func guardedNames(columns []queries.Column) []queries.Column {
 	out := slices.Clone(columns)
 	for i := range out {
-		if isFormula(out[i].Name) {
-			out[i].Name = "'" + out[i].Name
-		}
+		out[i].Name = guarded(out[i].Name)
 	}
 	return out
 }

@@ -132,12 +132,41 @@ func (p *part) Next(row []any) error {
 	}
 	p.rows++
 	for _, i := range p.guard {
-		if s, ok := row[i].(string); ok && isFormula(s) {
-			row[i] = "'" + s
-			p.guarded++
+		if s, ok := row[i].(string); ok {
+			if safe := guarded(s); len(safe) != len(s) {
+				row[i] = safe
+				p.guarded++
+			}
 		}
 	}
 	return p.tick()
+}
+
+// separators are what a spreadsheet may begin a cell behind: with the comma as its decimal point,
+// as in Brazil and Colombia, it takes the semicolon to separate cells, and quotes and line breaks
+// inside of what it then finds are not those of a field (OWASP, "CSV Injection").
+const separators = ";\t\r\n\""
+
+// guarded returns the text with an apostrophe before each place at which a spreadsheet might begin
+// a cell with a formula.
+func guarded(s string) string {
+	if strings.IndexAny(s, separators) < 0 {
+		if isFormula(s) {
+			return "'" + s
+		}
+		return s
+	}
+	var b strings.Builder
+	begin := true
+	for i := range len(s) {
+		isSeparator := strings.IndexByte(separators, s[i]) >= 0
+		if begin && isFormula(s[i:]) && (i == 0 || !isSeparator) {
+			b.WriteByte('\'')
+		}
+		begin = isSeparator
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }
 
 // isFormula reports whether a spreadsheet may take a text of a CSV file for a formula (OWASP,

@@ -129,6 +129,14 @@ func TestFormulas(t *testing.T) {
 			t.Errorf("%q: %t", s, got)
 		}
 	}
+	for s, want := range map[string]string{
+		"": "", "acme": "acme", "=1": "'=1", "acme;=1": "acme;'=1", "a\n=1": "a\n'=1", "a\r\n+1": "a\r\n'+1", "a\t@b": "a\t'@b", "say \"=1\"": "say \"'=1\"",
+		"a;;-1": "a;;'-1", "\n=1": "'\n'=1", "a;＝1": "a;'＝1", "a=1;b": "a=1;b", "a; b": "a; b", "é;é": "é;é", "\xff;\xff": "\xff;\xff",
+	} {
+		if got := guarded(s); got != want {
+			t.Errorf("%q is guarded as %q, want %q", s, got, want)
+		}
+	}
 	rows := plainRows()
 	p := &part{columns: guardedNames(rows.columns), from: rows, guard: textColumns(rows.columns), isFull: func(int64) bool { return false }, tick: func() error { return nil }}
 	var out bytes.Buffer
