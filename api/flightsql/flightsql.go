@@ -171,7 +171,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, config *tls.Config) 
 	server.GracefulStop()
 	late.Stop()
 	s.calls.Wait()
-	if err := <-done; err != nil {
+	// A server that was stopped before it began says so, and closes the listener.
+	if err := <-done; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("flight sql: %w", err)
 	}
 	return nil

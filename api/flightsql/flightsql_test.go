@@ -567,3 +567,26 @@ func TestDatabaseSQL(t *testing.T) {
 		t.Errorf("%v, %v", got, rows.Err())
 	}
 }
+
+// TestServeEndsBeforeItBegan: a server whose time is over at once ends like any other.
+func TestServeEndsBeforeItBegan(t *testing.T) {
+	server, err := flightsql.New(nil, nil, flightsql.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Serve(ctx, l, nil); err != nil {
+			t.Fatal(err)
+		}
+		if conn, err := net.Dial("tcp", l.Addr().String()); err == nil {
+			conn.Close()
+			t.Fatal("it is still listened")
+		}
+	}
+}
