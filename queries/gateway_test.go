@@ -591,14 +591,26 @@ func TestScansAreDecidedAndRecorded(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if action != grants.ReadChanges || read.Table != cardlake.Transactions || read.Decision.Scope("acme") == nil || read.Decision.Scope("other") != nil {
+	export, err := g.Scan(t.Context(), queriestest.Caller, queries.Scan{Action: grants.Export, Table: "cards.transactions"}, func(ctx context.Context, _ queries.Read) (queries.Rows, error) {
+		return e.Query(ctx, queries.Statement{})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := drain(export); n != 3 || err != nil {
+		t.Errorf("an export has %d rows and %v, want all 3", n, err)
+	}
+	if action != grants.Export {
+		t.Errorf("decided as %s", action)
+	}
+	if read.Table != cardlake.Transactions || read.Decision.Scope("acme") == nil || read.Decision.Scope("other") != nil {
 		t.Errorf("read %v as %s", read, action)
 	}
 	var actions []string
 	for _, r := range log.Records() {
 		actions = append(actions, r.Action+" "+r.Resource)
 	}
-	if diff := cmp.Diff([]string{"changes cards.transactions", "changes.done cards.transactions"}, actions); diff != "" {
+	if diff := cmp.Diff([]string{"changes cards.transactions", "changes.done cards.transactions", "export cards.transactions"}, actions); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 

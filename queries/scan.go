@@ -20,8 +20,9 @@ type Scan struct {
 }
 
 // Scan decides, records, and calls open with what the caller may read of the table. The rows
-// that open returns come as a Result, within the grant's bounds, not Config's: what is read in
-// files has no bound of rows. The caller closes it. An unknown table is an [*Error];
+// that open returns come as a Result, within the grant's bounds, not Config's. The grant's bound
+// of rows is of an answer, so it holds for changes; what is exported is bounded by the tenant's
+// quotas. The caller closes it. An unknown table is an [*Error];
 // ErrNotPermitted and ErrUnrecorded say why else there are no rows.
 func (g *Gateway) Scan(ctx context.Context, c grants.Caller, s Scan, open func(context.Context, Read) (Rows, error)) (*Result, error) {
 	line := newLine(c, s.Action, s.What)
@@ -37,7 +38,11 @@ func (g *Gateway) Scan(ctx context.Context, c grants.Caller, s Scan, open func(c
 		line.decided(d)
 		return nil, g.refuse(ctx, line, ErrNotPermitted)
 	}
-	return g.run(ctx, c, statement, line, d.Limits.MaxRows, func(ctx context.Context) (Rows, error) { return open(ctx, statement.Reads[0]) })
+	maxRows := d.Limits.MaxRows
+	if s.Action == grants.Export {
+		maxRows = 0
+	}
+	return g.run(ctx, c, statement, line, maxRows, func(ctx context.Context) (Rows, error) { return open(ctx, statement.Reads[0]) })
 }
 
 // run records the question, and asks it.

@@ -388,7 +388,7 @@ func advice(err error) string {
 	case errors.Is(err, queries.ErrNotPermitted):
 		return "not permitted any more: the grant was withdrawn or narrowed while rows were read"
 	case errors.Is(err, queries.ErrTooManyRows):
-		return "more rows than the grant gives at a time: take a smaller range"
+		return "more rows than the grant gives of an answer: export the table, or ask for less"
 	case errors.Is(err, queries.ErrTimeout):
 		return "the statement ran longer than is allowed: take a smaller range, or export the table"
 	case errors.Is(err, keys.ErrNoKey):
