@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cardlake/cardlake/internal/drivers"
 )
 
 var update = flag.Bool("update", false, "write the output of its code into docs/python.md")
@@ -20,60 +22,37 @@ func python(t *testing.T) string {
 	t.Helper()
 	name := os.Getenv("CARDLAKE_PYTHON")
 	if os.Getenv("CARDLAKE_REAL") != "1" || name == "" {
-		t.Skip("CARDLAKE_REAL is not 1, or CARDLAKE_PYTHON names no Python with adbc-driver-flightsql, pandas, pyarrow and requests")
+		t.Skip("CARDLAKE_REAL is not 1, or CARDLAKE_PYTHON names no Python with adbc-driver-flightsql, duckdb, pandas, pyarrow and requests")
 	}
 	return name
 }
 
-// fences are the blocks of code of a page with what they print, if that follows.
-var fences = regexp.MustCompile("(?s)```python\n(.*?)```\n(?:\n```text\n(.*?)```\n)?")
-
 // requestID is another each time.
 var requestID = regexp.MustCompile(`request [a-p]{32}`)
 
-const border = "=====\n"
-
-// TestPage runs the code of docs/python.md from top to bottom, and wants the output that the page
-// shows.
+// TestPage runs the code of docs/python.md that asks the doors from top to bottom, and wants the
+// output that the page shows. What follows is for internal/readers.
 func TestPage(t *testing.T) {
 	interpreter := python(t)
-	text, err := os.ReadFile(page)
+	p, err := drivers.ReadPage(page, "", "\n## PyIceberg, on S3\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := fences.FindAllStringSubmatchIndex(string(text), -1)
-	if len(blocks) < 5 {
-		t.Fatalf("the page has %d blocks of code", len(blocks))
-	}
-	var script strings.Builder
-	for _, b := range blocks {
-		script.Write(text[b[2]:b[3]])
-		script.WriteString("\nprint('" + strings.TrimSpace(border) + "')\n")
-	}
 	path := filepath.Join(t.TempDir(), "page.py")
-	if err := os.WriteFile(path, []byte(script.String()), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(p.Script()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	outputs := strings.Split(requestID.ReplaceAllString(newSite(t).run(t, interpreter, path), "request …"), border)
-	if len(outputs) != len(blocks)+1 {
-		t.Fatalf("%d outputs of %d blocks", len(outputs)-1, len(blocks))
+	written, err := p.With(requestID.ReplaceAllString(newSite(t).run(t, interpreter, path), "request …"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	written, from := "", 0
-	for i, b := range blocks {
-		written += string(text[from:b[3]]) + "```\n"
-		if outputs[i] != "" {
-			written += "\n```text\n" + outputs[i] + "```\n"
-		}
-		from = b[1]
-	}
-	written += string(text[from:])
 	if *update {
-		if err := os.WriteFile(page, []byte(written), 0o644); err != nil {
+		if err := p.Update(written); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if d := cmp.Diff(string(text), written); d != "" {
+	if d := cmp.Diff(p.Text(), written); d != "" {
 		t.Errorf("the page does not show what its code prints; run with -update:\n%s", d)
 	}
 }

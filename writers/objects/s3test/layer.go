@@ -134,17 +134,26 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) answer(q *request) *answer {
 	c, _ := s.Credentials.Retrieve(q.Context())
+	r := s.caller(q.Request)
+	if r != nil {
+		c = r.credentials
+	}
 	if q.URL.Query().Has("X-Amz-Signature") {
-		return s.presigned(q, c)
+		return s.presigned(q, c, r)
 	}
 	if refusal := authenticate(q.Request, q.body, c); refusal != nil {
 		return refusal
 	}
-	return s.operate(q)
+	return s.operate(q, r)
 }
 
-// operate answers a request that is who it says.
-func (s *Server) operate(q *request) *answer {
+// operate answers a request that is who it says: a reader's, or the owner's if r is nil.
+func (s *Server) operate(q *request, r *reader) *answer {
+	if r != nil {
+		if refusal := s.refuse(q, r); refusal != nil {
+			return refusal
+		}
+	}
 	if q.Header.Get("X-Amz-Copy-Source") != "" || (q.operation == "GetObject" || q.operation == "HeadObject") && (q.URL.Query().Has("partNumber") || q.URL.Query().Has("versionId") || q.Header.Get("If-None-Match") != "") {
 		return failure(http.StatusNotImplemented, "NotImplemented")
 	}

@@ -15,7 +15,7 @@ import (
 // presigned answers a GET or HEAD that is signed in its query (Amazon S3 API Reference,
 // "Authenticating Requests: Using Query Parameters"): with host as the only signed header, and
 // until it ends.
-func (s *Server) presigned(q *request, c aws.Credentials) *answer {
+func (s *Server) presigned(q *request, c aws.Credentials, r *reader) *answer {
 	query := q.URL.Query()
 	date := query.Get("X-Amz-Date")
 	t, err := time.Parse("20060102T150405Z", date)
@@ -45,7 +45,7 @@ func (s *Server) presigned(q *request, c aws.Credentials) *answer {
 	}
 	disposition := query.Get("response-content-disposition")
 	q.URL.RawQuery = "" // the gateway is asked as we are
-	a := s.operate(q)
+	a := s.operate(q, r)
 	if disposition != "" && a.status < http.StatusMultipleChoices {
 		a.header.Set("Content-Disposition", disposition)
 	}

@@ -3,6 +3,7 @@
 // in front of it a layer that behaves as Amazon S3 does with SSE-KMS. The layer
 //
 //   - verifies Signature Version 4 and the payload hash of every request;
+//   - lets further access keys read under some prefixes and with some keys only ([Server.Admit]);
 //   - refuses, as a bucket policy would, what is put without aws:kms and a key's name, and a
 //     key that [Server.RequireKey] does not allow for the name;
 //   - encrypts contents under KMS keys that it keeps itself: a disabled or deleted key makes
@@ -69,6 +70,7 @@ type Server struct {
 	current  map[string]*content // by bucket/key, for listings
 	uploads  map[string]*upload  // by upload id
 	rules    []rule
+	readers  []reader
 	faults   []*fault
 	requests []*Request
 
