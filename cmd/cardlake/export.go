@@ -349,7 +349,11 @@ func (b *bar) end() {
 
 func progressLine(j *export.Job) string {
 	p := j.Progress
-	text := fmt.Sprintf("%s: %d rows, %d files, %.1f MB", j.State, p.Rows, p.Files, float64(p.Bytes)/1e6)
+	files := "files"
+	if p.Files == 1 {
+		files = "file"
+	}
+	text := fmt.Sprintf("%s: %d rows, %d %s, %.1f MB", j.State, p.Rows, p.Files, files, float64(p.Bytes)/1e6)
 	if p.PlannedRows > 0 {
 		const width = 20
 		done := p.Percent * width / 100

@@ -112,7 +112,7 @@ func TestExport(t *testing.T) {
 	// A statement, in this process, and downloaded.
 	text, errs, err := exported(t, dir, analyst, []string{"start"}, "-format", "csv", "-out", out,
 		"SELECT mcc, count(*) AS n, sum(amount) AS total FROM cards.transactions GROUP BY mcc ORDER BY mcc")
-	if err != nil || !strings.Contains(errs, "done: 4 rows, 1 files") {
+	if err != nil || !strings.Contains(errs, "done: 4 rows, 1 file,") {
 		t.Fatalf("%v: %s%s", err, text, errs)
 	}
 	body, err := os.ReadFile(filepath.Join(out, "query-00001.csv"))
