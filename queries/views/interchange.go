@@ -74,7 +74,7 @@ type Rate struct {
 const (
 	brazil    = "cap: Banco Central do Brasil, Resolução BCB 246 of 2022, art. 3, since 1 April 2023"
 	argentina = "cap: Banco Central de la República Argentina, schedule of March 2017, step of 2021"
-	chile     = "cap: Comité para la Fijación de Límites a las Tasas de Intercambio, Resolución exenta 1 of 22 February 2023, last step"
+	chile     = "assumption: as recalled of the caps of the Comité para la Fijación de Límites a las Tasas de Intercambio (2023), not compared with their text"
 	europe    = "cap: commitments of Visa and Mastercard for cards issued outside the EEA, European Commission cases AT.39398 and AT.40049, 2019"
 	assumed   = "assumption, no source"
 )
