@@ -51,14 +51,14 @@ type Gateway struct {
 	permits  Permits
 	recorder Recorder
 	cfg      Config
-	views    views
+	views    *views
 }
 
 // New returns a gateway to the engine.
 func New(parser Parser, engine Engine, permits Permits, recorder Recorder, cfg Config) *Gateway {
 	return &Gateway{
 		parser: parser, engine: engine, permits: permits, recorder: recorder, cfg: cfg.withDefaults(),
-		views: views{all: cfg.Views, checked: map[*View]*viewTree{}},
+		views: &views{all: cfg.Views, checked: map[*View]*viewTree{}},
 	}
 }
 
@@ -114,10 +114,20 @@ func (g *Gateway) Query(ctx context.Context, c grants.Caller, sql string) (*Resu
 // QueryFor is [Gateway.Query] for whoever does something else with the answer than to look at
 // it: grants.Export takes it away.
 func (g *Gateway) QueryFor(ctx context.Context, c grants.Caller, a grants.Action, sql string) (*Result, error) {
+	return g.query(ctx, c, a, nil, sql)
+}
+
+// query asks of the state that at says; nil means the newest, with its tail.
+func (g *Gateway) query(ctx context.Context, c grants.Caller, a grants.Action, at *At, sql string) (*Result, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, g.cfg.Timeout, ErrTimeout)
 	defer cancel()
 	line := newLine(c, a, sql)
 	s, err := g.prepare(ctx, c, a, sql, line)
+	if err == nil && at != nil {
+		if err = g.pin(ctx, at, &s); err == nil {
+			line.pinned(s)
+		}
+	}
 	if err != nil {
 		return nil, g.refuse(ctx, line, cause(ctx, g.cfg.Timeout, err))
 	}

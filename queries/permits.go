@@ -206,15 +206,24 @@ func (g *Gateway) Tables(ctx context.Context, c grants.Caller) ([]TableInfo, err
 // table's is an [*Error]; the names of the tables are in the public data dictionary, and one
 // of which the caller may read nothing is ErrNotPermitted.
 func (g *Gateway) Describe(ctx context.Context, c grants.Caller, name string) (TableInfo, error) {
+	d, err := g.decideNamed(ctx, c, name)
+	if err != nil {
+		return TableInfo{}, err
+	}
+	return infoOf(d), nil
+}
+
+// decideNamed returns the decision about the named table, which permits something.
+func (g *Gateway) decideNamed(ctx context.Context, c grants.Caller, name string) (*grants.Decision, error) {
 	i := slices.IndexFunc(g.cfg.Tables, func(t *cardlake.Table) bool { return strings.EqualFold(t.FullName(), name) })
 	if i < 0 {
-		return TableInfo{}, noTable(name, g.names(ctx, c), -1)
+		return nil, noTable(name, g.names(ctx, c), -1)
 	}
 	d := g.decide(c, grants.Query, g.cfg.Tables[i])
 	if !d.Allowed() {
-		return TableInfo{}, ErrNotPermitted
+		return nil, ErrNotPermitted
 	}
-	return infoOf(d), nil
+	return d, nil
 }
 
 // Session is a gateway as one caller has it.

@@ -57,6 +57,10 @@ type Read struct {
 	// Filters tell which rows the statement can use: those that meet all conditions of one of
 	// the elements. Nil means any row.
 	Filters [][]Filter
+	// IsPinned says that the table is read in this snapshot and nothing of it beyond, 0 being the
+	// state before anything was committed. Otherwise it is read in the newest, with its tail.
+	IsPinned bool
+	Snapshot int64
 }
 
 // Parser turns SQL into the parse tree that the check walks: the JSON of DuckDB's

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -220,7 +219,7 @@ func (l *line) done(a *Result) audit.Record {
 		r.Numbers["files"] += s.Files
 		r.Numbers["bytes"] += s.Bytes
 		r.Numbers["tail_rows"] += s.TailRows
-		snapshots = append(snapshots, s.Table.FullName()+"@"+letters(binary.BigEndian.AppendUint64(nil, uint64(s.ID))))
+		snapshots = append(snapshots, s.Table.FullName()+"@"+snapshotLetters(s.ID))
 	}
 	r.Detail = map[string]string{}
 	if len(snapshots) > 0 {

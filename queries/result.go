@@ -7,6 +7,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow/array"
+
 	"github.com/cardlake/cardlake/catalog/grants"
 )
 
@@ -27,6 +29,11 @@ type Result struct {
 	looked    time.Time // when grants and record were last looked at
 	ended     error     // how the rows ended: io.EOF, or why they had to
 	isClosed  bool
+
+	isBatched bool                 // NextBatch was used
+	builder   *array.RecordBuilder // of batches, if the engine has none
+	row       []any                // that goes into it
+	late      error                // why rows that went into it were the last
 }
 
 // Columns implements Rows.
@@ -58,16 +65,15 @@ func (r *Result) Next(row []any) error {
 }
 
 func (r *Result) next(row []any) error {
+	if r.isBatched {
+		return errMixed
+	}
 	if err := r.rows.Next(row); err != nil {
 		return err
 	}
-	var err error
-	if now := time.Now(); now.Sub(r.looked) >= lookEvery { // however long the row took
-		err = r.look()
-		r.looked = now
-	}
+	err := r.lookIfDue()
 	if err == nil && r.maxRows > 0 && r.n >= r.maxRows {
-		err = fmt.Errorf("%w: more than %d; add a LIMIT or an aggregate", ErrTooManyRows, r.maxRows)
+		err = r.tooMany()
 	}
 	if err != nil {
 		clear(row)
@@ -75,6 +81,20 @@ func (r *Result) next(row []any) error {
 	}
 	r.n++
 	return nil
+}
+
+func (r *Result) tooMany() error {
+	return fmt.Errorf("%w: more than %d; add a LIMIT or an aggregate", ErrTooManyRows, r.maxRows)
+}
+
+// lookIfDue looks when the last look is long ago, however long the rows took that came since.
+func (r *Result) lookIfDue() error {
+	now := time.Now()
+	if now.Sub(r.looked) < lookEvery {
+		return nil
+	}
+	r.looked = now
+	return r.look()
 }
 
 // look asks the grants again and continues the record.
@@ -88,7 +108,7 @@ func (r *Result) look() error {
 	return r.gateway.recordLate(context.Background(), r.line.going(r.n))
 }
 
-// Count is the number of rows that Next returned so far.
+// Count is the number of rows that Next or NextBatch returned so far.
 func (r *Result) Count() int64 { return r.n }
 
 // Close frees the answer's memory and records how it ended. ErrUnrecorded says that it could
@@ -98,6 +118,9 @@ func (r *Result) Close() error {
 		return nil
 	}
 	r.isClosed = true
+	if r.builder != nil {
+		r.builder.Release()
+	}
 	err := r.rows.Close()
 	record := r.line.done(r)
 	if failed := errors.Join(r.failure(), err); failed != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/internal/lakeflags"
 	"github.com/cardlake/cardlake/queries"
@@ -33,6 +34,7 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	var e engines
 	e.define(fs)
 	formatName := fs.String("format", "table", "how rows are written: "+strings.Join(render.Names(), ", "))
+	at := fs.Int64("at", 0, "read the statement's one table in this `snapshot` of it, and nothing beyond; 0 for the newest")
 	maxRows := fs.Int64("max-rows", 1_000_000, "fail after so many `rows`; 0 for no bound")
 	timeout := fs.Duration("timeout", 5*time.Minute, "longest time the statement may take")
 	memory := fs.Int64("memory", 512, "`MiB` of memory that the statement may use, besides the decrypted files")
@@ -101,7 +103,7 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	}
 	gateway := queries.New(parser, engine, permits, record, queries.Config{MaxRows: *maxRows, Timeout: *timeout, MaxSQL: maxStatement, Views: views.All})
 	p.is("running")
-	result, err := gateway.Query(ctx, d.caller, sql)
+	result, err := ask(ctx, gateway, d.caller, *at, sql)
 	if err != nil {
 		return located(err, sql)
 	}
@@ -121,6 +123,21 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 		footer(stderr, result, time.Since(start))
 	}
 	return nil
+}
+
+// ask asks of the newest state, or of a snapshot of the one table that the statement reads.
+func ask(ctx context.Context, g *queries.Gateway, c grants.Caller, snapshot int64, sql string) (*queries.Result, error) {
+	if snapshot == 0 {
+		return g.Query(ctx, c, sql)
+	}
+	s, err := g.Check(ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.Reads) != 1 {
+		return nil, fmt.Errorf("-at is a snapshot of one table, and the statement reads %d", len(s.Reads))
+	}
+	return g.QueryAt(ctx, c, queries.At{Snapshots: map[string]int64{s.Reads[0].Table.FullName(): snapshot}}, sql)
 }
 
 // located adds the place in the statement to a fault of it.

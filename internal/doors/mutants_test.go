@@ -32,7 +32,7 @@ var mutants = []struct{ name, file, from, to string }{
 	{"table functions are allowed", "queries/check.go", "if !tableFunctions[name] ||", "if false && !tableFunctions[name] ||"},
 	{"functions are allowed", "queries/check.go", "if functions[name] {", "if true {"},
 	{"an export is of all tenants", "queries/export/narrow.go", "n.memo[d] = &made\n\treturn &made", "n.memo[d] = &made\n\treturn d"},
-	{"an export tells which tenants there are", "queries/export/service.go", "permits := Narrow(s.deps.Permits, r.Tenant)\n\tfor", "if _, err := s.tenant(r.Tenant); err != nil {\n\t\treturn nil, err\n\t}\n\tpermits := Narrow(s.deps.Permits, r.Tenant)\n\tfor"},
+	{"an export tells which tenants there are", "queries/export/service.go", "permits := queries.Narrow(s.deps.Permits, r.Tenant)\n\tfor", "if _, err := s.tenant(r.Tenant); err != nil {\n\t\treturn nil, err\n\t}\n\tpermits := queries.Narrow(s.deps.Permits, r.Tenant)\n\tfor"},
 	{"changes are given whoever asks", "queries/scan.go", "if !d.Allowed() {", "if false {"},
 	{"files of all tenants have changes", "queries/scan/scan.go", "return r.read.Decision.Scope(f.Tenant) != nil &&", "return true &&"},
 	{"masked values of changes are clear", "queries/scan/file.go", "find(place, scope.Columns[place]); err", "find(place, grants.Clear); err"},

@@ -104,17 +104,21 @@ func shown(c cardlake.Column, a grants.Access, v any) any {
 		return v
 	case a == grants.Dropped:
 		return nil
-	case c.Tag == cardlake.Identifier:
+	case c.Tag == cardlake.Identifier && c.Type == cardlake.String:
 		text := []rune(v.(string))
 		return "…" + string(text[len(text)-4:])
-	case c.Tag == cardlake.MoneyTag:
+	case c.Tag == cardlake.MoneyTag && c.Type == cardlake.Decimal18x4:
 		unscaled, power := int64(v.(decimal128.Num).LowBits()), int64(1)
 		for unscaled/power > 9 {
 			power *= 10
 		}
 		return decimal128.FromI64(unscaled / power * power)
+	case c.Nullable || c.Tag == cardlake.TruncatedPAN:
+		return nil
 	}
-	return nil
+	return map[cardlake.Type]any{
+		cardlake.String: "", cardlake.Int64: int64(0), cardlake.Decimal18x4: decimal128.Num{},
+	}[c.Type]
 }
 
 // expected is what a principal should see of a table.

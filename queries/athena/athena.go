@@ -57,16 +57,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
-	"github.com/cardlake/cardlake"
-	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/queries"
 )
 
-// Planner says which files make up a table now. A table without a snapshot has none.
-type Planner interface {
-	Plan(ctx context.Context, table *cardlake.Table) (catalog.Snapshot, []cardlake.DataFile, error)
-}
+// Planner says which files make up a table. One that is a [queries.History] too does so of older
+// snapshots.
+type Planner = queries.Planner
 
 // Storage is how the objects of a lake are encrypted.
 type Storage string

@@ -21,6 +21,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/athena"
@@ -76,7 +77,7 @@ func newPlace(t *testing.T, answer func(athenatest.Query) athenatest.Answer, cha
 		t.Fatal(err)
 	}
 	var err error
-	if p.engine, err = athena.New(p.athena.Account(), lake, cfg); err != nil {
+	if p.engine, err = athena.New(p.athena.Account(), history{lake}, cfg); err != nil {
 		t.Fatal(err)
 	}
 	parser := embedded.NewParser()
@@ -203,6 +204,45 @@ func TestPages(t *testing.T) {
 	}
 	if left := p.left(t); len(left) > 0 {
 		t.Errorf("results are left: %v", left)
+	}
+}
+
+// history has the lake as it was with its first files.
+type history struct{ *queriestest.Lake }
+
+func (h history) PlanAt(ctx context.Context, t *cardlake.Table, id int64) (catalog.Snapshot, []cardlake.DataFile, error) {
+	s, files, err := h.Plan(ctx, t)
+	if err != nil || id > s.ID {
+		return s, nil, queries.ErrNoSnapshot
+	}
+	return catalog.Snapshot{ID: id}, files[:id], nil
+}
+
+// TestQueryAt: the statement names the snapshot and the one tenant.
+func TestQueryAt(t *testing.T) {
+	p := newPlace(t, func(athenatest.Query) athenatest.Answer {
+		return athenatest.Answer{Names: []string{"n"}, Rows: [][]*string{texts("20")}}
+	}, nil)
+	at := queries.At{Snapshots: map[string]int64{"cards.transactions": 2}, Tenant: "bolivar"}
+	r, err := p.gateway.QueryAt(t.Context(), queriestest.Caller, at, count)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := drain(r)
+	if err := errors.Join(err, r.Close()); err != nil || len(rows) != 1 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	sql := p.athena.Executions()[0].SQL
+	if !strings.Contains(sql, `"transactions" FOR VERSION AS OF 2 WHERE "tenant" IN ('bolivar'))`) || strings.Contains(sql, "aurora") {
+		t.Errorf("asked %s", sql)
+	}
+	if s := r.Snapshots()[0]; s.ID != 2 || s.Rows != 20 {
+		t.Errorf("snapshot %+v", s)
+	}
+	for _, at := range []queries.At{{Tenant: "cobre"}, {Snapshots: map[string]int64{"cards.transactions": 5}}} {
+		if _, err := p.gateway.QueryAt(t.Context(), queriestest.Caller, at, count); err == nil || len(p.athena.Executions()) > 1 {
+			t.Errorf("%+v: %v, %d executions", at, err, len(p.athena.Executions()))
+		}
 	}
 }
 

@@ -64,19 +64,7 @@ const (
 
 // plan returns the table's state as the decision permits to know it.
 func (e *Engine) plan(ctx context.Context, r queries.Read) (queries.Snapshot, error) {
-	snapshot, files, err := e.planner.Plan(ctx, r.Table)
-	if err != nil {
-		return queries.Snapshot{}, fmt.Errorf("plan %s: %w", r.Table.FullName(), err)
-	}
-	read := queries.Snapshot{Table: r.Table, ID: snapshot.ID, CommittedAt: snapshot.CommittedAt, Positions: snapshot.Positions}
-	for _, f := range files {
-		if r.Decision.Scope(f.Tenant) != nil {
-			read.Files++
-			read.Bytes += f.Bytes
-			read.Rows += f.Rows
-		}
-	}
-	return read, nil
+	return r.State(ctx, e.planner)
 }
 
 // isLarge reports whether the answer may be so large that reading pages of it would take long.

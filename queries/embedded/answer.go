@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/duckdb/duckdb-go/v2"
+	"github.com/duckdb/duckdb-go/v2/mapping"
 
 	"github.com/cardlake/cardlake/queries"
 )
@@ -22,6 +24,10 @@ type answer struct {
 	columns   []queries.Column
 	convert   []converter
 	row       []driver.Value
+
+	result  *mapping.Result // of rows, for NextBatch
+	vectors []vector
+	schema  *arrow.Schema
 }
 
 // run prepares and executes the statement in the locked instance.

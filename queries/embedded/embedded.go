@@ -32,8 +32,8 @@ package embedded
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,22 +45,23 @@ import (
 	"github.com/cardlake/cardlake/writers/parquet"
 )
 
-// Planner says which files make up a table now. A table without a snapshot has none.
-type Planner interface {
-	Plan(ctx context.Context, table *cardlake.Table) (catalog.Snapshot, []cardlake.DataFile, error)
-}
+// Planner says which files make up a table. One that is a [queries.History] too does so of older
+// snapshots.
+type Planner = queries.Planner
 
 // Table is one table of a catalog, such as catalog/iceberg's.
 type Table interface {
 	// Current returns the newest snapshot, with ID 0 when nothing was committed yet.
 	Current(ctx context.Context) (catalog.Snapshot, error)
+	// Snapshots returns the current snapshot and those before it that are kept.
+	Snapshots(ctx context.Context) ([]catalog.Snapshot, error)
 	// Files returns the files of a snapshot.
 	Files(ctx context.Context, snapshotID int64) ([]cardlake.DataFile, error)
 }
 
 // Tables plans with the tables that open returns, each opened once. It is safe for
 // concurrent use if they are.
-func Tables[T Table](open func(ctx context.Context, table *cardlake.Table) (T, error)) Planner {
+func Tables[T Table](open func(ctx context.Context, table *cardlake.Table) (T, error)) queries.History {
 	return &tables[T]{open: open, opened: map[*cardlake.Table]T{}}
 }
 
@@ -73,17 +74,9 @@ type tables[T Table] struct {
 
 // Plan implements Planner.
 func (p *tables[T]) Plan(ctx context.Context, def *cardlake.Table) (catalog.Snapshot, []cardlake.DataFile, error) {
-	p.mu.Lock()
-	t, ok := p.opened[def]
-	p.mu.Unlock()
-	if !ok {
-		var err error
-		if t, err = p.open(ctx, def); err != nil {
-			return catalog.Snapshot{}, nil, err
-		}
-		p.mu.Lock()
-		p.opened[def] = t
-		p.mu.Unlock()
+	t, err := p.table(ctx, def)
+	if err != nil {
+		return catalog.Snapshot{}, nil, err
 	}
 	s, err := t.Current(ctx)
 	if err != nil || s.ID == 0 {
@@ -91,6 +84,57 @@ func (p *tables[T]) Plan(ctx context.Context, def *cardlake.Table) (catalog.Snap
 	}
 	files, err := t.Files(ctx, s.ID)
 	return s, files, err
+}
+
+// PlanAt implements queries.History.
+func (p *tables[T]) PlanAt(ctx context.Context, def *cardlake.Table, id int64) (catalog.Snapshot, []cardlake.DataFile, error) {
+	t, err := p.table(ctx, def)
+	if err != nil {
+		return catalog.Snapshot{}, nil, err
+	}
+	s, err := snapshot(ctx, t, id)
+	if err != nil {
+		return s, nil, err
+	}
+	files, err := t.Files(ctx, id)
+	if err != nil {
+		// It may have expired since.
+		if _, gone := snapshot(ctx, t, id); errors.Is(gone, queries.ErrNoSnapshot) {
+			err = gone
+		}
+	}
+	return s, files, err
+}
+
+// snapshot returns the table's snapshot of that id.
+func snapshot(ctx context.Context, t Table, id int64) (catalog.Snapshot, error) {
+	if s, err := t.Current(ctx); err != nil || s.ID == id {
+		return s, err
+	}
+	all, err := t.Snapshots(ctx)
+	if err != nil {
+		return catalog.Snapshot{}, err
+	}
+	if i := slices.IndexFunc(all, func(s catalog.Snapshot) bool { return s.ID == id }); i >= 0 {
+		return all[i], nil
+	}
+	return catalog.Snapshot{}, queries.ErrNoSnapshot
+}
+
+func (p *tables[T]) table(ctx context.Context, def *cardlake.Table) (T, error) {
+	p.mu.Lock()
+	t, ok := p.opened[def]
+	p.mu.Unlock()
+	if ok {
+		return t, nil
+	}
+	t, err := p.open(ctx, def)
+	if err == nil {
+		p.mu.Lock()
+		p.opened[def] = t
+		p.mu.Unlock()
+	}
+	return t, err
 }
 
 // Config bounds what one statement may use. The zero value is usable.
@@ -250,29 +294,23 @@ func tighter(own, statements int64) int64 {
 
 // State implements queries.Engine.
 func (e *Engine) State(ctx context.Context, r queries.Read) (queries.Snapshot, error) {
-	snapshot, _, err := e.plan(ctx, r)
-	return snapshot, err
+	return r.State(ctx, e.planner)
 }
 
 // plan returns the table's state and the files that the decision permits, by its scopes.
 func (e *Engine) plan(ctx context.Context, r queries.Read) (queries.Snapshot, [][]cardlake.DataFile, error) {
-	snapshot, files, err := e.planner.Plan(ctx, r.Table)
+	snapshot, files, err := r.Plan(ctx, e.planner)
 	if err != nil {
-		return queries.Snapshot{}, nil, fmt.Errorf("plan %s: %w", r.Table.FullName(), err)
+		return queries.Snapshot{}, nil, err
 	}
-	read := queries.Snapshot{Table: r.Table, ID: snapshot.ID, CommittedAt: snapshot.CommittedAt, Positions: snapshot.Positions}
 	byScope := make([][]cardlake.DataFile, len(r.Decision.Scopes))
 	for _, f := range files {
-		i := scopeOf(r.Decision, f.Tenant)
-		if i < 0 {
-			continue
+		if i := scopeOf(r.Decision, f.Tenant); i >= 0 {
+			byScope[i] = append(byScope[i], f)
 		}
-		byScope[i] = append(byScope[i], f)
-		read.Files++
-		read.Bytes += f.Bytes
-		read.Rows += f.Rows
 	}
-	return read, byScope, nil
+	// Files, bytes and rows are told when it is known which are read.
+	return queries.Snapshot{Table: r.Table, ID: snapshot.ID, CommittedAt: snapshot.CommittedAt, Positions: snapshot.Positions}, byScope, nil
 }
 
 // scopeOf returns the index of the scope that the tenant's rows are in, -1 if they are in none.

@@ -91,7 +91,6 @@ func (e *Engine) fetch(ctx context.Context, cfg Config, reads []queries.Read, a 
 				parts = append(parts, &part{DataFile: f, source: i, scope: scope, conditions: conditions, opener: &opener{ctx: ctx, store: e.store, name: f.Name, size: f.Bytes}})
 			}
 		}
-		read.Files, read.Bytes, read.Rows = 0, 0, 0 // until load knows
 		a.snapshots = append(a.snapshots, read)
 	}
 	if err := checkDescriptors(len(parts) + e.cache.len()); err != nil {
@@ -118,7 +117,7 @@ func (e *Engine) fetch(ctx context.Context, cfg Config, reads []queries.Read, a 
 		return nil, err
 	}
 	for i, r := range reads {
-		if r.Table != cardlake.Transactions || e.cfg.Tail == nil {
+		if r.Table != cardlake.Transactions || r.IsPinned || e.cfg.Tail == nil {
 			continue
 		}
 		if err := e.fetchTail(ctx, r.Decision, &a.snapshots[i], func(scope int, m *memfd) {

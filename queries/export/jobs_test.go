@@ -17,6 +17,7 @@ import (
 	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/keys"
+	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/export"
 	"github.com/cardlake/cardlake/queries/queriestest"
 	"github.com/cardlake/cardlake/writers/objects"
@@ -75,7 +76,7 @@ func TestOneTenant(t *testing.T) {
 // TestNarrow: a decision about all rows becomes one about a tenant's, and one about a table that is
 // not of tenants, or of a tenant that it leaves out, permits nothing.
 func TestNarrow(t *testing.T) {
-	narrow := export.Narrow(queriestest.Everything, "aurora")
+	narrow := queries.Narrow(queriestest.Everything, "aurora")
 	d := narrow.Decide(ana, grants.Export, cardlake.Transactions)
 	if !d.Allowed() || d.IsWhole() || d.Scope("aurora") == nil || d.Scope("bolivar") != nil || d.Scope("") != nil {
 		t.Errorf("%+v", d.Scopes)
@@ -88,7 +89,7 @@ func TestNarrow(t *testing.T) {
 		d.Except = []cardlake.Tenant{"aurora"}
 		return &d
 	})
-	if d := export.Narrow(except, "aurora").Decide(ana, grants.Export, cardlake.Transactions); d.Allowed() {
+	if d := queries.Narrow(except, "aurora").Decide(ana, grants.Export, cardlake.Transactions); d.Allowed() {
 		t.Errorf("a tenant that is left out: %+v", d.Scopes)
 	}
 }

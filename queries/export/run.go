@@ -420,7 +420,7 @@ func (s *Service) removeObjects(ctx context.Context, prefix string) error {
 
 // lacking names a column or table of the job that the caller is not given any more as it was.
 func (s *Service) lacking(j *Job, c grants.Caller) string {
-	permits := Narrow(s.deps.Permits, j.Tenant)
+	permits := queries.Narrow(s.deps.Permits, j.Tenant)
 	for i := range j.Given {
 		t := cardlake.TableNamed(j.Given[i].Table)
 		if t == nil {

@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	_ "time/tzdata" // schedules have time zones, also where the system has no names of them
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/catalog/audit"
 	"github.com/cardlake/cardlake/catalog/grants"
+	"github.com/cardlake/cardlake/internal/cron"
 )
 
 // Schedule asks for an export of each window of a table's time, once, when the window is
@@ -75,9 +75,9 @@ func (s *Service) Plan(ctx context.Context, c grants.Caller, r Request, every, z
 }
 
 func (s *Service) plan(ctx context.Context, c grants.Caller, r Request, every, zone string) (*Schedule, error) {
-	when, err := parseCadence(every, zone)
+	when, err := cron.Parse(every, zone)
 	if err != nil {
-		return nil, err
+		return nil, faultf(Invalid, "%v", err)
 	}
 	switch {
 	case r.SQL != "":
@@ -93,22 +93,22 @@ func (s *Service) plan(ctx context.Context, c grants.Caller, r Request, every, z
 		return nil, err
 	}
 	sc := &Schedule{
-		ID: newID(), Principal: c.Principal, Caller: c, Request: j.Request, Every: every, TimeZone: when.zone.String(),
+		ID: newID(), Principal: c.Principal, Caller: c, Request: j.Request, Every: every, TimeZone: when.Zone().String(),
 		CreatedAt: s.now(), Settled: true,
 	}
 	if from.IsZero() {
 		// The boundary before now: windows have no more than a month, years in odd cases.
 		at := s.now()
 		for back := time.Hour; ; back *= 4 {
-			if from = when.next(at.Add(-back)); !from.After(at) || back > 8*366*24*time.Hour {
+			if from = when.Next(at.Add(-back)); !from.After(at) || back > 8*366*24*time.Hour {
 				break
 			}
 		}
-		for next := when.next(from); !next.After(at); next = when.next(next) {
+		for next := when.Next(from); !next.After(at); next = when.Next(next) {
 			from = next
 		}
 	}
-	sc.From, sc.To = from.UTC(), when.next(from)
+	sc.From, sc.To = from.UTC(), when.Next(from)
 	return sc, nil
 }
 
@@ -298,12 +298,12 @@ func (s *Service) settleSchedule(sc *Schedule, last *Job) error {
 		sc.Paused, sc.Reason = true, "its export was cancelled"
 		return nil
 	}
-	when, err := parseCadence(sc.Every, sc.TimeZone)
+	when, err := cron.Parse(sc.Every, sc.TimeZone)
 	if err != nil {
 		return err
 	}
 	sc.Failures, sc.NotBefore, sc.Reason = 0, time.Time{}, ""
-	sc.From, sc.To = sc.To, when.next(sc.To)
+	sc.From, sc.To = sc.To, when.Next(sc.To)
 	poke(s.due)
 	return nil
 }

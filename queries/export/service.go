@@ -249,7 +249,7 @@ func (s *Service) prepare(ctx context.Context, c grants.Caller, r Request) (*Job
 	if !r.To.IsZero() {
 		r.To = r.To.UTC()
 	}
-	permits := Narrow(s.deps.Permits, r.Tenant)
+	permits := queries.Narrow(s.deps.Permits, r.Tenant)
 	for _, t := range tables {
 		d := permits.Decide(c, grants.Export, t)
 		if d == nil || !d.Allowed() {

@@ -26,7 +26,7 @@ type source struct {
 
 // open asks the gateway for the job's rows, under decisions that are narrowed to its tenant.
 func (s *Service) open(ctx context.Context, j *Job) (*source, error) {
-	permits := Narrow(s.deps.Permits, j.Tenant)
+	permits := queries.Narrow(s.deps.Permits, j.Tenant)
 	gateway := s.deps.Gateway(permits)
 	if j.Request.SQL != "" {
 		return openStatement(ctx, gateway, permits, j)

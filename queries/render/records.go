@@ -50,7 +50,7 @@ func Records(ctx context.Context, schema *arrow.Schema, rows queries.Rows, bound
 			}
 		}
 		for i, v := range row {
-			if err := appendValue(b.Field(i), v); err != nil {
+			if err := queries.AppendValue(b.Field(i), v); err != nil {
 				return fmt.Errorf("column %q: %w", schema.Field(i).Name, err)
 			}
 		}

@@ -212,7 +212,7 @@ func compare(t *testing.T, batch arrow.RecordBatch, want *fixed) {
 	defer b.Release()
 	for _, row := range want.rows {
 		for i, v := range row {
-			if err := appendValue(b.Field(i), v); err != nil {
+			if err := queries.AppendValue(b.Field(i), v); err != nil {
 				t.Fatal(err)
 			}
 		}

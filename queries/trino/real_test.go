@@ -299,6 +299,19 @@ func (p planned) Plan(context.Context, *cardlake.Table) (catalog.Snapshot, []car
 	return p.snapshot, p.files, nil
 }
 
+// past has one older snapshot besides the newest.
+type past struct {
+	planned
+	then planned
+}
+
+func (p past) PlanAt(ctx context.Context, t *cardlake.Table, id int64) (catalog.Snapshot, []cardlake.DataFile, error) {
+	if id != p.then.snapshot.ID {
+		return catalog.Snapshot{}, nil, queries.ErrNoSnapshot
+	}
+	return p.then.Plan(ctx, t)
+}
+
 // pinned checks that an answer is of the snapshot that it says it is of, whatever is committed
 // after the plan.
 func pinned(t *testing.T, lake *trinotest.Lake, url string) {
@@ -330,6 +343,26 @@ func pinned(t *testing.T, lake *trinotest.Lake, url string) {
 	}
 	if after.rows[0][0] != before.rows[0][0].(int64)+500 {
 		t.Errorf("%v rows after 500 more than %v", after.rows[0][0], before.rows[0][0])
+	}
+	g := gateway(t, past{planned{snapshot: catalog.Snapshot{ID: -1}}, planned{snapshot, files}}, url)
+	var sum int64
+	for _, tenant := range []cardlake.Tenant{"aurora", "bolivar", "cobre"} {
+		at := queries.At{Snapshots: map[string]int64{"cards.transactions": snapshot.ID}, Tenant: tenant}
+		r, err := g.QueryAt(t.Context(), queriestest.Caller, at, "SELECT count(*), min(tenant), max(tenant) FROM cards.transactions")
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := make([]any, 3)
+		if err := errors.Join(r.Next(row), r.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if row[1] != string(tenant) || row[2] != string(tenant) {
+			t.Errorf("rows of %v to %v, want %s", row[1], row[2], tenant)
+		}
+		sum += row[0].(int64)
+	}
+	if sum != before.rows[0][0] {
+		t.Errorf("the tenants have %d rows at the snapshot, want %v", sum, before.rows[0][0])
 	}
 }
 

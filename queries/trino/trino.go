@@ -31,16 +31,14 @@ import (
 	client "github.com/trinodb/trino-go-client/trino"
 
 	"github.com/cardlake/cardlake"
-	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/dialect"
 )
 
-// Planner says which files make up a table now. A table without a snapshot has none.
-type Planner interface {
-	Plan(ctx context.Context, table *cardlake.Table) (catalog.Snapshot, []cardlake.DataFile, error)
-}
+// Planner says which files make up a table. One that is a [queries.History] too does so of older
+// snapshots.
+type Planner = queries.Planner
 
 // Credentials has the value of the Authorization header, such as "Bearer …", for every request.
 type Credentials interface {
@@ -182,20 +180,7 @@ func (e *Engine) Columns(_ context.Context, s queries.Statement) ([]queries.Colu
 
 // State implements queries.Engine.
 func (e *Engine) State(ctx context.Context, r queries.Read) (queries.Snapshot, error) {
-	snapshot, files, err := e.planner.Plan(ctx, r.Table)
-	if err != nil {
-		return queries.Snapshot{}, fmt.Errorf("plan %s: %w", r.Table.FullName(), err)
-	}
-	read := queries.Snapshot{Table: r.Table, ID: snapshot.ID, CommittedAt: snapshot.CommittedAt, Positions: snapshot.Positions}
-	for _, f := range files {
-		if r.Decision.Scope(f.Tenant) == nil {
-			continue
-		}
-		read.Files++
-		read.Bytes += f.Bytes
-		read.Rows += f.Rows
-	}
-	return read, nil
+	return r.State(ctx, e.planner)
 }
 
 // Query implements queries.Engine. It returns when the server has the first rows. The server ends

@@ -16,6 +16,10 @@ import (
 
 	"crypto/x509"
 
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/embedded"
 	"github.com/cardlake/cardlake/queries/queriestest"
@@ -116,13 +120,57 @@ func (c *coordinator) engine(t *testing.T, change func(*trino.Config)) *queries.
 	if err := lake.Fill(3, 5); err != nil {
 		t.Fatal(err)
 	}
-	e, err := trino.New(lake, cfg)
+	e, err := trino.New(history{lake}, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	parser := embedded.NewParser()
 	t.Cleanup(func() { parser.Close() })
 	return queries.New(parser, e, queriestest.Only(nil, "aurora"), &queriestest.Log{}, queries.Config{})
+}
+
+// history has the lake as it was with its first files.
+type history struct{ *queriestest.Lake }
+
+func (h history) PlanAt(ctx context.Context, t *cardlake.Table, id int64) (catalog.Snapshot, []cardlake.DataFile, error) {
+	s, files, err := h.Plan(ctx, t)
+	if err != nil || id > s.ID {
+		return s, nil, queries.ErrNoSnapshot
+	}
+	return catalog.Snapshot{ID: id}, files[:id], nil
+}
+
+// TestQueryAt: the statement names the snapshot and the one tenant, and columns come in batches.
+func TestQueryAt(t *testing.T) {
+	c := newCoordinator(t, func(c *coordinator, n int) any {
+		if n == 0 {
+			return endless(c, 0)
+		}
+		return page{"id": "q1", "columns": []any{column("c1", "bigint")}, "data": [][]any{{7}, {8}}, "stats": stats}
+	})
+	g := c.engine(t, nil)
+	at := queries.At{Snapshots: map[string]int64{"cards.transactions": 2}, Tenant: "aurora"}
+	r, err := g.QueryAt(t.Context(), queriestest.Caller, at, countSQL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if !strings.Contains(c.sql, `FROM "lake"."cards"."transactions" FOR VERSION AS OF 2 WHERE "tenant" IN ('aurora'))`) {
+		t.Errorf("asked %s", c.sql)
+	}
+	if s := r.Snapshots()[0]; s.ID != 2 || s.Rows != 5 {
+		t.Errorf("snapshot %+v", s)
+	}
+	b, err := r.NextBatch()
+	if err != nil || b.NumRows() != 2 || b.Column(0).(*array.Int64).Value(1) != 8 {
+		t.Errorf("batch %v, %v", b, err)
+	}
+	for _, at := range []queries.At{{Tenant: "bolivar"}, {Snapshots: map[string]int64{"cards.transactions": 4}}} {
+		asked := len(c.asked(http.MethodPost))
+		if _, err := g.QueryAt(t.Context(), queriestest.Caller, at, countSQL); err == nil || len(c.asked(http.MethodPost)) > asked {
+			t.Errorf("%+v: %v, and the server was asked %d times more", at, err, len(c.asked(http.MethodPost))-asked)
+		}
+	}
 }
 
 const countSQL = "SELECT count(*) FROM cards.transactions"

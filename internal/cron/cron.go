@@ -1,33 +1,38 @@
-package export
+// Package cron says when something is due: as five fields say it, in a time zone, without jitter.
+package cron
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	_ "time/tzdata" // also where the system has no names of time zones
 )
 
-// cadence is when a schedule's windows begin and end: minute, hour, day of the month, month and
-// day of the week, as in cron (crontab(5)), with *, numbers, lists, ranges and steps, in a time
-// zone. If both days are given, either suffices. Of local times that a change of the clock
-// skips, the first instant after it counts; of those that come twice, the first.
-type cadence struct {
+// Schedule is minute, hour, day of the month, month and day of the week, as in cron (crontab(5)),
+// with *, numbers, lists, ranges and steps, in a time zone. If both days are given, either
+// suffices. Of local times that a change of the clock skips, the first instant after it counts;
+// of those that come twice, the first. It is immutable.
+type Schedule struct {
 	minutes, hours, days, months, weekdays []int
 	anyDay, anyWeekday                     bool
 	zone                                   *time.Location
 }
 
-// named are cadences with a name.
+// named are schedules with a name.
 var named = map[string]string{"hourly": "0 * * * *", "daily": "0 0 * * *", "weekly": "0 0 * * 1", "monthly": "0 0 1 * *"}
 
-func parseCadence(every, zone string) (*cadence, error) {
+// Parse reads hourly, daily, weekly, monthly, or five fields, in a time zone by its name in the
+// IANA database; an empty one is UTC. Errors call the two "every" and "time_zone".
+func Parse(every, zone string) (*Schedule, error) {
 	if zone == "" {
 		zone = "UTC"
 	}
 	where, err := time.LoadLocation(zone)
 	if err != nil || zone == "Local" {
-		return nil, faultf(Invalid, "time_zone is no name of the IANA time zone database, such as America/Mexico_City")
+		return nil, errors.New("time_zone is no name of the IANA time zone database, such as America/Mexico_City")
 	}
 	text := every
 	if n, ok := named[every]; ok {
@@ -35,25 +40,25 @@ func parseCadence(every, zone string) (*cadence, error) {
 	}
 	fields := strings.Fields(text)
 	if len(fields) != 5 {
-		return nil, faultf(Invalid, "every is hourly, daily, weekly, monthly, or five fields as in cron: minute hour day month weekday")
+		return nil, errors.New("every is hourly, daily, weekly, monthly, or five fields as in cron: minute hour day month weekday")
 	}
-	c := &cadence{zone: where, anyDay: fields[2] == "*", anyWeekday: fields[4] == "*"}
+	s := &Schedule{zone: where, anyDay: fields[2] == "*", anyWeekday: fields[4] == "*"}
 	for i, part := range []struct {
 		name     string
 		min, max int
 		into     *[]int
-	}{{"minute", 0, 59, &c.minutes}, {"hour", 0, 23, &c.hours}, {"day", 1, 31, &c.days}, {"month", 1, 12, &c.months}, {"weekday", 0, 7, &c.weekdays}} {
+	}{{"minute", 0, 59, &s.minutes}, {"hour", 0, 23, &s.hours}, {"day", 1, 31, &s.days}, {"month", 1, 12, &s.months}, {"weekday", 0, 7, &s.weekdays}} {
 		if *part.into, err = parseField(fields[i], part.min, part.max); err != nil {
-			return nil, faultf(Invalid, "every: %s: %v", part.name, err)
+			return nil, fmt.Errorf("every: %s: %w", part.name, err)
 		}
 	}
-	if slices.Contains(c.weekdays, 7) && !slices.Contains(c.weekdays, 0) {
-		c.weekdays = append([]int{0}, c.weekdays...) // Sunday is both
+	if slices.Contains(s.weekdays, 7) && !slices.Contains(s.weekdays, 0) {
+		s.weekdays = append([]int{0}, s.weekdays...) // Sunday is both
 	}
-	if c.next(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
-		return nil, faultf(Invalid, "every: there is no such day")
+	if s.Next(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
+		return nil, errors.New("every: there is no such day")
 	}
-	return c, nil
+	return s, nil
 }
 
 // parseField reads one field, and returns its values in order.
@@ -97,19 +102,22 @@ func parseField(field string, least, most int) ([]int, error) {
 	return slices.Compact(out), nil
 }
 
-// next returns the first boundary after t; the zero time if there is none within eight years.
-func (c *cadence) next(t time.Time) time.Time {
-	local := t.In(c.zone)
+// Zone is the schedule's time zone.
+func (s *Schedule) Zone() *time.Location { return s.zone }
+
+// Next returns the first time after t, in UTC; the zero time if there is none within eight years.
+func (s *Schedule) Next(t time.Time) time.Time {
+	local := t.In(s.zone)
 	year, month, day := local.Date()
 	// The day before: what the clock skipped may be at an instant of the next day's beginning.
 	for n := -1; n < 8*366; n++ {
 		date := time.Date(year, month, day+n, 12, 0, 0, 0, time.UTC)
-		if !c.onDay(date) {
+		if !s.onDay(date) {
 			continue
 		}
-		for _, h := range c.hours {
-			for _, m := range c.minutes {
-				if at := instantOf(date, h, m, c.zone); at.After(t) {
+		for _, h := range s.hours {
+			for _, m := range s.minutes {
+				if at := instantOf(date, h, m, s.zone); at.After(t) {
 					return at.UTC()
 				}
 			}
@@ -118,15 +126,15 @@ func (c *cadence) next(t time.Time) time.Time {
 	return time.Time{}
 }
 
-func (c *cadence) onDay(date time.Time) bool {
-	if !slices.Contains(c.months, int(date.Month())) {
+func (s *Schedule) onDay(date time.Time) bool {
+	if !slices.Contains(s.months, int(date.Month())) {
 		return false
 	}
-	day, weekday := slices.Contains(c.days, date.Day()), slices.Contains(c.weekdays, int(date.Weekday()))
+	day, weekday := slices.Contains(s.days, date.Day()), slices.Contains(s.weekdays, int(date.Weekday()))
 	switch {
-	case c.anyDay:
+	case s.anyDay:
 		return weekday
-	case c.anyWeekday:
+	case s.anyWeekday:
 		return day
 	}
 	return day || weekday

@@ -1,13 +1,13 @@
-package export
+package cron
 
 import (
 	"testing"
 	"time"
 )
 
-// TestCadence: boundaries follow each other without a gap, in local time, also where clocks
+// TestSchedule: times follow each other without a gap, in local time, also where clocks
 // change.
-func TestCadence(t *testing.T) {
+func TestSchedule(t *testing.T) {
 	for _, tc := range []struct{ every, zone, from, want string }{
 		{"hourly", "UTC", "2026-03-01T10:15:00Z", "2026-03-01T11:00:00Z"},
 		{"hourly", "UTC", "2026-03-01T11:00:00Z", "2026-03-01T12:00:00Z"},
@@ -31,7 +31,7 @@ func TestCadence(t *testing.T) {
 		{"daily", "America/Santiago", "2026-09-06T04:00:00Z", "2026-09-07T03:00:00Z"},
 		{"daily", "America/Santiago", "2026-04-04T03:00:00Z", "2026-04-05T04:00:00Z"},
 	} {
-		c, err := parseCadence(tc.every, tc.zone)
+		s, err := Parse(tc.every, tc.zone)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,23 +39,23 @@ func TestCadence(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c.next(from).Format(time.RFC3339); got != tc.want {
+		if got := s.Next(from).Format(time.RFC3339); got != tc.want {
 			t.Errorf("%s in %s after %s: %s, want %s", tc.every, tc.zone, tc.from, got, tc.want)
 		}
 	}
 }
 
-// FuzzCadence: no text panics, and time only moves forward.
-func FuzzCadence(f *testing.F) {
+// FuzzSchedule: no text panics, and time only moves forward.
+func FuzzSchedule(f *testing.F) {
 	f.Add("*/5 1-3,7 * 2 0", "America/Santiago", int64(1_772_000_000))
 	f.Add("daily", "Europe/Lisbon", int64(0))
 	f.Fuzz(func(t *testing.T, every, zone string, at int64) {
-		c, err := parseCadence(every, zone)
+		s, err := Parse(every, zone)
 		if err != nil {
 			return
 		}
 		from := time.Unix(at%4_000_000_000, 0)
-		if next := c.next(from); !next.IsZero() && !next.After(from) {
+		if next := s.Next(from); !next.IsZero() && !next.After(from) {
 			t.Errorf("%v is not after %v", next, from)
 		}
 	})
