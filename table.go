@@ -52,6 +52,9 @@ type Table struct {
 	// files are sorted. ByTenant says that the column tenant is a partition field before it.
 	Time     string
 	ByTenant bool
+	// ByRun says that each file holds rows of one run of a job, and is superseded as a whole:
+	// files of different runs are never merged.
+	ByRun bool
 }
 
 // FullName is "namespace.name".
@@ -142,7 +145,10 @@ var Rejected = &Table{
 }
 
 // Tables lists every table of the lake.
-var Tables = []*Table{Transactions, Rejected, ControlTotals, AuditEvents}
+var Tables = []*Table{
+	Transactions, Rejected, ControlTotals, AuditEvents,
+	Runs, Alerts, Labels, Segments, CustomerSegments, Predictions, Recommendations,
+}
 
 // TableNamed returns the table with the full name, nil if there is none.
 func TableNamed(fullName string) *Table {

@@ -19,10 +19,12 @@ const (
 	Grant       Action = "grant"        // change who may do what
 	Detokenise  Action = "detokenise"   // turn a token back, in zone A
 	ReadAudit   Action = "read_audit"   // read the audit log
+	RunJobs     Action = "run_jobs"     // compute and publish insights
+	Review      Action = "review"       // say of alerts and events whether they are fraud
 )
 
 // Actions lists every action.
-var Actions = []Action{Query, ReadChanges, Export, Subscribe, Maintain, Grant, Detokenise, ReadAudit}
+var Actions = []Action{Query, ReadChanges, Export, Subscribe, Maintain, Grant, Detokenise, ReadAudit, RunJobs, Review}
 
 // Access is how much of a column is given. The zero Access gives nothing.
 type Access uint8

@@ -16,7 +16,7 @@ import (
 // tableActions are asked for a table, lakeActions for the lake or a tenant.
 var (
 	tableActions = []Action{Query, ReadChanges, Export, ReadAudit}
-	lakeActions  = []Action{ReadAudit, Subscribe, Maintain, Grant, Detokenise}
+	lakeActions  = []Action{ReadAudit, Subscribe, Maintain, Grant, Detokenise, RunJobs, Review}
 )
 
 // question is all that one principal's answers depend on but the resource.

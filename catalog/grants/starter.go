@@ -21,7 +21,7 @@ var starter embed.FS
 const starterEnd = "2000-01-01T00:00:00Z"
 
 // Init writes a set for trying out on one machine: a principal called "local" of each kind that
-// is of no tenant, a second detokeniser, and analyst@TENANT for every tenant of the register
+// is of no tenant, a second detokeniser, the jobs of insights, and analyst@TENANT for every tenant of the register
 // now, none of whom can sign in; with documented policies. It fails if there is a set in the
 // folder already.
 func Init(dir string, tenants Tenants) error {
@@ -80,7 +80,9 @@ func starterPrincipals(tenants Tenants) any {
 			list = append(list, starterAccount{Principal: string(kind) + "/local", Owner: owner, Service: kind == ETLJob})
 		}
 	}
-	list = append(list, starterAccount{Principal: string(Detokeniser) + "/second", Owner: owner})
+	list = append(list,
+		starterAccount{Principal: string(Detokeniser) + "/second", Owner: owner},
+		starterAccount{Principal: string(ETLJob) + "/insights", Owner: owner, Service: true})
 	for _, t := range registered(tenants) {
 		if t.Status == catalog.TenantOffboarded {
 			continue

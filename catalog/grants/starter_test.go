@@ -46,6 +46,9 @@ func TestStarterSet(t *testing.T) {
 		{"data_scientist/local", grants.Query, cardlake.Transactions, []string{"every tenant but shut: public=clear identifier=clear money=clear truncated_pan=masked"}},
 		{"data_scientist/local", grants.Export, cardlake.Transactions, nil},
 		{"data_scientist/local", grants.Query, cardlake.Rejected, nil},
+		{"data_scientist/local", grants.Query, cardlake.Alerts, []string{"every tenant but shut: public=clear identifier=clear money=clear"}},
+		{"etl_job/insights", grants.Query, cardlake.Labels, []string{"every tenant but shut: public=clear identifier=clear"}},
+		{"auditor/local", grants.Query, cardlake.Alerts, nil},
 		{"etl_job/local", grants.Export, cardlake.Transactions, []string{"every tenant but shut: " + most}},
 		{"operator/local", grants.Query, cardlake.Transactions, []string{"every tenant but shut: public=clear lineage=clear"}},
 		{"operator/local", grants.Query, cardlake.Rejected, []string{"all: public=clear lineage=clear"}},
@@ -154,15 +157,24 @@ func TestReport(t *testing.T) {
 		}
 		return out
 	}
-	if diff := cmp.Diff([]string{
-		"query cards.transactions of acme, clear public, identifier, truncated_pan, money by tenant.read",
-		"query cards.control_totals of acme, clear public, money by tenant.read",
-		"read_changes cards.transactions of acme, clear public, identifier, truncated_pan, money by tenant.read",
-		"read_changes cards.control_totals of acme, clear public, money by tenant.read",
-		"export cards.transactions of acme, clear public, identifier, truncated_pan, money by tenant.read",
-		"export cards.control_totals of acme, clear public, money by tenant.read",
-		"subscribe of acme by tenant.subscribe",
-	}, lines(before, "tenant_analyst/analyst@acme")); diff != "" {
+	var want []string
+	for _, action := range []string{"query", "read_changes", "export"} {
+		for _, table := range []string{
+			"cards.transactions of acme, clear public, identifier, truncated_pan, money",
+			"cards.control_totals of acme, clear public, money",
+			"insights.runs of acme, clear public, money",
+			"insights.alerts of acme, clear public, identifier, money",
+			"insights.labels of acme, clear public, identifier",
+			"insights.segments of acme, clear public, money",
+			"insights.customer_segments of acme, clear public, identifier, money",
+			"insights.predictions of acme, clear public, identifier, money",
+			"insights.recommendations of acme, clear public, identifier",
+		} {
+			want = append(want, action+" "+table+" by tenant.read")
+		}
+	}
+	want = append(want, "subscribe of acme by tenant.subscribe", "review of acme by tenant.review")
+	if diff := cmp.Diff(want, lines(before, "tenant_analyst/analyst@acme")); diff != "" {
 		t.Error(diff)
 	}
 	operator := strings.Join(lines(before, "operator/local"), "\n")

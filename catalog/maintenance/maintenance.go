@@ -126,8 +126,12 @@ type Progress struct {
 	Done, Left int64 // bytes of the pass's files
 }
 
-// Plan returns the jobs that Run would begin with now.
+// Plan returns the jobs that Run would begin with now; none for a table by run, whose files are
+// never merged.
 func (c *Compactor) Plan(ctx context.Context) ([]Job, error) {
+	if c.def.ByRun {
+		return nil, nil
+	}
 	snapshots, err := c.table.Snapshots(ctx)
 	if err != nil {
 		return nil, err

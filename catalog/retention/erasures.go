@@ -25,6 +25,7 @@ import (
 //	retention/<storage id>/done/<hash>    a person of whom all files were gone through
 //	retention/<storage id>/upto/<number>  files of commits up to the number were gone through
 //	                                      for all that were done then
+//	retention/<storage id>/derived/<table>/<number>  the same of a table that jobs write
 //	retention/<storage id>/leftover       files were replaced that may still be there
 //
 // An object is put once and never changed: whoever is second finds what the first put.
@@ -128,6 +129,7 @@ type erasures struct {
 	// isLeftOver says that a run may have been killed between a commit and the removal of what
 	// it replaced.
 	isLeftOver bool
+	derived    map[string]int64 // upto of tables that jobs write, by name
 }
 
 // hasOpen reports whether the files were not gone through for somebody.
@@ -142,7 +144,7 @@ func (e *erasures) hasOpen() bool {
 
 // erasures lists what is remembered of a tenant.
 func (k *Keeper) erasures(ctx context.Context, r catalog.TenantRecord) (*erasures, error) {
-	e := &erasures{entries: map[string]erasure{}, done: map[string]bool{}, upto: -1}
+	e := &erasures{entries: map[string]erasure{}, done: map[string]bool{}, upto: -1, derived: map[string]int64{}}
 	prefix := erasuresPrefix(r.StorageID)
 	for info, err := range k.lake.Store.List(ctx, prefix) {
 		if err != nil {
@@ -170,6 +172,11 @@ func (k *Keeper) erasures(ctx context.Context, r catalog.TenantRecord) (*erasure
 		case "upto":
 			if n, err := strconv.ParseInt(name, 10, 64); err == nil {
 				e.upto = max(e.upto, n)
+			}
+		case "derived":
+			table, number, _ := strings.Cut(name, "/")
+			if n, err := strconv.ParseInt(number, 10, 64); err == nil {
+				e.derived[table] = max(e.derived[table], n)
 			}
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/catalog/audit"
 	"github.com/cardlake/cardlake/catalog/iceberg"
-	"github.com/cardlake/cardlake/writers/objects"
 )
 
 // Removed is what was removed of a tenant.
@@ -59,18 +58,12 @@ func (k *Keeper) RemoveTenant(ctx context.Context, name cardlake.Tenant) (out Re
 				return out.numbers(), fmt.Errorf("%s: %w", def.FullName(), err)
 			}
 		}
-		for info, err := range k.lake.Store.List(ctx, erasuresPrefix(r.StorageID)) {
-			if err == nil {
-				err = k.lake.Store.Delete(ctx, info.Name)
-			}
-			if err != nil && !errors.Is(err, objects.ErrNotFound) {
+		for _, prefix := range []string{cardlake.CheckpointPrefix(r.StorageID), erasuresPrefix(r.StorageID)} {
+			if _, err := k.removeAll(ctx, prefix, &out.Disposal); err != nil {
 				return out.numbers(), err
 			}
-			out.Objects++
 		}
-		n, err := k.purge(ctx, erasuresPrefix(r.StorageID), func(string) bool { return true })
-		out.Versions += n
-		return out.numbers(), err
+		return out.numbers(), nil
 	})
 	if err != nil {
 		return out, fmt.Errorf("remove tenant %s: %w", name, err)

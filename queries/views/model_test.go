@@ -32,6 +32,14 @@ var models = map[string]func([]*cardlake.Transaction) []string{
 	"active_cards_by_month":   modelActiveCardsByMonth,
 	"interchange_estimate":    modelInterchange,
 	"chargebacks":             modelChargebacks,
+
+	"insight_runs":      modelInsights(cardlake.Runs, "", "tenant", "job", "run_id", "as_of", "snapshot", "version", "parameters", "rows_read", "rows_written", "published_at", "principal"),
+	"alerts":            modelAlerts,
+	"segments":          modelInsights(cardlake.Segments, "segment", "tenant", "as_of", "segment_id", "name", "description", "state", "customers", "share", "value", "currency", "previous_customers", "shift", "map_x", "map_y", "centre", "run_id"),
+	"segments_by_day":   modelSegmentsByDay,
+	"customer_segments": modelInsights(cardlake.CustomerSegments, "segment", "tenant", "as_of", "customer_id", "segment_id", "probability", "previous_segment_id", "distance", "recency_days", "frequency", "monetary", "currency", "run_id"),
+	"predictions":       modelInsights(cardlake.Predictions, "predict", "tenant", "as_of", "customer_id", "frequency", "recency_days", "age_days", "alive", "purchases_30", "purchases_60", "purchases_90", "value_30", "value_60", "value_90", "currency", "next_mcc", "next_mcc_probability", "next_purchase_at", "run_id"),
+	"recommendations":   modelInsights(cardlake.Recommendations, "recommend", "tenant", "as_of", "customer_id", "mode", "position", "merchant_id", "merchant_name", "mcc", "offer_id", "score", "reason", "run_id"),
 }
 
 func timeOf(micros int64) time.Time { return time.UnixMicro(micros).UTC() }

@@ -1,5 +1,5 @@
 // Package views is the semantic layer: documented views over the lake's tables that answer what
-// people ask of cards and purchases ([All]), and the questions of a tenant's dashboard
+// people ask of cards and purchases and that show what jobs found ([All]), and the questions of a tenant's dashboard
 // ([Standard]).
 //
 // All of it is in one portable dialect, which DuckDB parses and for which DuckDB and Trino (and
@@ -39,6 +39,7 @@ var All = []*queries.View{
 	events, transactions,
 	approvalsByHour, approvalsByCountry, approvalsByChannel, approvalsByMCC, approvalsByBIN, approvalsByEntryMode, approvalsByNetwork,
 	declines, tenantDaily, merchantDaily, activeCards, activeCardsByMonth, interchangeEstimate, chargebacks,
+	insightRuns, alerts, segments, segmentsByDay, customerSegments, predictions, recommendations,
 }
 
 // Columns by type; each is named, tagged by the most sensitive of what it is made of, and

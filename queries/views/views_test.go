@@ -264,6 +264,9 @@ func TestFiltersReachTheTable(t *testing.T) {
 	}
 	needsThePast := []string{"transactions", "active_cards", "active_cards_by_month", "interchange_estimate", "chargebacks"}
 	for _, v := range views.All {
+		if !strings.Contains(v.SQL, "cards.transactions") && !strings.Contains(v.SQL, "views.") {
+			continue
+		}
 		sql := "SELECT * FROM " + v.FullName() + " WHERE tenant = '" + string(args.Tenant) + "'"
 		if n := files(sql); n == 0 || n > int64(len(days)) {
 			t.Errorf("%s: %d files for a tenant that has %d", v.Name, n, len(days))

@@ -152,7 +152,7 @@ func (g *generator) add(t cardlake.Transaction) {
 }
 
 // Lake returns a lake of the events, in files of their tenants and days, the rows of a file in
-// the order of the events.
+// the order of the events. Unless there are no events it has the rows of [Insights] besides.
 func Lake(events []*cardlake.Transaction) (*queriestest.Lake, error) {
 	type place struct {
 		tenant cardlake.Tenant
@@ -182,6 +182,11 @@ func Lake(events []*cardlake.Transaction) (*queriestest.Lake, error) {
 			Name: fmt.Sprintf("data/%s/%s.parquet", p.tenant, p.day), Tenant: p.tenant, Day: p.day,
 			Rows: int64(len(rows)), Bytes: int64(len(body)), MinTime: slices.Min(times), MaxTime: slices.Max(times), SplitOffsets: []int64{4},
 		}, body)
+	}
+	if len(events) > 0 {
+		if err := addInsights(lake); err != nil {
+			return nil, err
+		}
 	}
 	return lake, nil
 }
