@@ -130,7 +130,7 @@ func (j *job) decideOn(ctx context.Context, c ledger.Card) (ledger.Decision, err
 	emit := func(d ledger.Decision) ([]byte, error) {
 		m.ResponseCode, m.Approved, m.DeclineReason, m.ApprovalCode = d.Code, d.Approved(), d.Reason, d.Approval
 		m.BillingAmount = d.Billing
-		m.LatencyMicros = int32(min(max(0, j.s.cfg.Now().Sub(j.received).Microseconds()), math.MaxInt32))
+		m.LatencyMicros = int32(min(max(0, time.Since(j.received).Microseconds()), math.MaxInt32))
 		event, err := j.s.encoder.Append(ctx, j.event[:0], keys.OwnerOf(tenant.StorageID), &m)
 		j.event = event[:0]
 		return event, err

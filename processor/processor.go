@@ -60,7 +60,7 @@ type Config struct {
 	DecideTimeout  time.Duration // longest work on one message; 10 s if zero
 	DrainTimeout   time.Duration // at shutdown, longest wait for answers to be written; 10 s if zero
 
-	Now    func() time.Time // the clock of decisions; time.Now if nil
+	Now    func() time.Time // the clock of decisions, not of how long they take; time.Now if nil
 	Logger *slog.Logger     // discards if nil
 }
 

@@ -45,6 +45,11 @@ func TestApprovedPurchase(t *testing.T) {
 	if string(events[0].PAN.Digits()) != goodPAN {
 		t.Error("the event's sealed card number is another")
 	}
+	if took := &events[0].LatencyMicros; *took <= 0 {
+		t.Errorf("the decision took %d µs", *took)
+	} else {
+		*took = 0
+	}
 	if diff := cmp.Diff(cardlake.Transaction{
 		EventID: id, TransactionID: id, EventType: cardlake.Authorization, Tenant: "aurora", Program: "aurora-visa-credit", Region: "local",
 		EventTime: decided.UnixMicro(), LocalTime: time.Date(2026, 3, 10, 8, 59, 59, 0, time.UTC).UnixMicro(),

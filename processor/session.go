@@ -86,7 +86,7 @@ func (c *session) read(ctx context.Context, working *sync.WaitGroup) (reason str
 			c.s.jobs.Put(j)
 			return c.readError(err)
 		}
-		j.buf, j.received = msg, c.s.cfg.Now()
+		j.buf, j.received = msg, time.Now()
 		c.s.stats.received.Add(1)
 		c.slots <- struct{}{}
 		working.Go(func() { c.work(ctx, j) })

@@ -269,6 +269,13 @@ func (r *Run) Progress() Progress {
 	}
 }
 
+// Calendar returns the instant, on the run's calendar, of the message that is sent next.
+func (r *Run) Calendar() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Unix(0, r.line.of(r.next).at(r.next))
+}
+
 // Event is one distinct event that a processor has, or may have, been asked about.
 type Event struct {
 	Number       uint64

@@ -108,8 +108,9 @@ func (e *expectation) differs(code string, approved bool, amount decimal128.Num,
 }
 
 // checkLake reads every row of the lake through the query gateway and compares it with what
-// the networks sent. since is the start of the run, microseconds since the epoch.
-func checkLake(ctx context.Context, lake queries.Session, expected func(yield func(sim.Event) bool), snapshots []catalog.Snapshot, since int64) (*outcome, error) {
+// the networks sent. since is the start of the run, microseconds since the epoch, on the clock
+// of that column: of the decision, or where that was a simulated one, of the worker.
+func checkLake(ctx context.Context, lake queries.Session, expected func(yield func(sim.Event) bool), snapshots []catalog.Snapshot, since int64, clock string) (*outcome, error) {
 	tallies := map[cardlake.Tenant]*tally{}
 	of := func(t cardlake.Tenant) *tally {
 		if tallies[t] == nil {
@@ -125,7 +126,7 @@ func checkLake(ctx context.Context, lake queries.Session, expected func(yield fu
 	}
 	out := &outcome{}
 	commits := commitTimes(snapshots)
-	rows, err := lake.Query(ctx, `SELECT event_id, tenant, approved, response_code, stream, stream_partition, stream_offset, event_time, amount, currency FROM cards.transactions`)
+	rows, err := lake.Query(ctx, fmt.Sprintf(`SELECT event_id, tenant, approved, response_code, stream, stream_partition, stream_offset, %s, amount, currency FROM cards.transactions`, clock))
 	if err != nil {
 		return nil, err
 	}

@@ -127,6 +127,27 @@ func TestDemoTwiceInOneFolder(t *testing.T) {
 	})
 }
 
+// TestDemoOfThePast fills a folder with days before now, and goes on at the present.
+func TestDemoOfThePast(t *testing.T) {
+	dir, path := t.TempDir(), filepath.Join(t.TempDir(), "report.json")
+	args := []string{"-dir", dir, "-transactions", "2500", "-tps", "3000", "-tenants", "2", "-window", "300ms", "-report", path}
+	past := append([]string{"-days", "9"}, args...)
+	if code, out, errs := runDemo(t, past...); code != exitOK {
+		t.Fatalf("code %d:\n%s%s", code, out, errs)
+	}
+	r := readReport(t, path)
+	checkReport(t, r, 2500)
+	if r.Files < 16 || r.TPS < 100 || r.Freshness.P99 > 600_000 {
+		t.Errorf("%d files, %.0f tx/s, fresh after %d ms", r.Files, r.TPS, r.Freshness.P99)
+	}
+	code, _, errs := runDemo(t, past...)
+	refused(t, code, errs, "-days fills a new folder")
+	if code, out, errs := runDemo(t, args...); code != exitOK {
+		t.Fatalf("at the present: code %d:\n%s%s", code, out, errs)
+	}
+	checkReport(t, readReport(t, path), 5000)
+}
+
 func swapSecret(t *testing.T, path string, secret []byte) {
 	t.Helper()
 	right, err := os.ReadFile(path)
@@ -386,7 +407,7 @@ func checkFolder(t *testing.T, f *folder, traffic *sim.Run, want int64) {
 		if err != nil {
 			return err
 		}
-		found, err := checkLake(ctx, rows, traffic.Expected, snapshots, 0)
+		found, err := checkLake(ctx, rows, traffic.Expected, snapshots, 0, "event_time")
 		if err != nil {
 			return err
 		}

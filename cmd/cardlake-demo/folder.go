@@ -30,6 +30,9 @@ type state struct {
 	// held them and was checked, so that the next run goes on from there.
 	Target   uint64 `json:"target"`
 	Finished bool   `json:"finished"`
+	// Days is how many days before Begun the first run was spread over; 0 if it was not.
+	Days  int       `json:"days,omitempty"`
+	Begun time.Time `json:"begun,omitzero"`
 }
 
 // folder is the demo's folder, locked and ready: keyrings, tenants and population.
@@ -65,7 +68,10 @@ func (f *folder) open(ctx context.Context, o options) error {
 		return err
 	}
 	if isNew {
-		f.state = state{Seed: o.seed, Tenants: o.tenants}
+		f.state = state{Seed: o.seed, Tenants: o.tenants, Days: o.days, Begun: time.Now().UTC()}
+	}
+	if !isNew && o.days > 0 && (f.state.Finished || f.state.Days != o.days) {
+		return fmt.Errorf("folder %s is not new: -days fills a new folder; run without it to go on at the present, or give another -dir", f.Dir)
 	}
 	if f.state.Seed != o.seed || f.state.Tenants != o.tenants {
 		return fmt.Errorf("folder %s holds the traffic of -seed %d -tenants %d: run it with those, or give another -dir", f.Dir, f.state.Seed, f.state.Tenants)
@@ -97,6 +103,23 @@ func (f *folder) open(ctx context.Context, o options) error {
 		}
 	}
 	return f.saveState()
+}
+
+// isPast reports whether the present run is the one that fills the folder with the past.
+func (f *folder) isPast() bool { return f.state.Days > 0 && !f.state.Finished }
+
+// span is how much of the past that run fills.
+func (f *folder) span() time.Duration { return time.Duration(f.state.Days) * 24 * time.Hour }
+
+// runConfig is the pace of the present run, and where its calendar begins.
+func (f *folder) runConfig(o options) sim.RunConfig {
+	cfg := sim.RunConfig{Rate: o.tps}
+	if f.isPast() {
+		cfg.Start = f.state.Begun.Add(-f.span())
+		// The networks send some messages twice, and the past must not end in the future.
+		cfg.Speed = .99 * f.span().Seconds() * o.tps / float64(o.transactions)
+	}
+	return cfg
 }
 
 // aim sets the run's target: an interrupted run keeps its own, a new one goes on from what

@@ -66,7 +66,11 @@ type hostConfig struct {
 	brokerPort    int
 	window        time.Duration
 	tps           float64
-	log           *slog.Logger
+	clock         func() time.Time // of decisions; nil for the wall clock
+	// repeats is how long a repeat may take to come; 0 for as long as by default. What takes
+	// seconds takes days on a calendar that hurries.
+	repeats time.Duration
+	log     *slog.Logger
 	// encoder seals the events; nil for the folder's own, made from its keyring.
 	encoder processor.EventEncoder
 }
@@ -98,7 +102,7 @@ func startHost(ctx context.Context, f *folder, cfg hostConfig) (_ *host, err err
 		return h, fmt.Errorf("start producer: %w", err)
 	}
 
-	h.ledger, err = ledger.Open(ctx, f.Ledger(), f.cardKeys, ledger.Config{MaxPerMinute: velocity(f, cfg.tps)})
+	h.ledger, err = ledger.Open(ctx, f.Ledger(), f.cardKeys, ledger.Config{MaxPerMinute: velocity(f, cfg.tps), Retention: cfg.repeats})
 	if err != nil {
 		return h, err
 	}
@@ -116,12 +120,12 @@ func startHost(ctx context.Context, f *folder, cfg hostConfig) (_ *host, err err
 	if encoder == nil {
 		encoder = wire.NewEncoder(f.cardKeys, wire.EncoderConfig{})
 	}
-	h.server = processor.New(h.ledger, encoder, f.tenants, processor.Config{Addr: cfg.processorAddr, Logger: cfg.log})
+	h.server = processor.New(h.ledger, encoder, f.tenants, processor.Config{Addr: cfg.processorAddr, Now: cfg.clock, Logger: cfg.log})
 	if err = h.server.Listen(); err != nil {
 		return h, fmt.Errorf("%w (another address with -processor-addr)", err)
 	}
 
-	h.totals = processor.NewTotals(h.ledger, processor.TotalsConfig{})
+	h.totals = processor.NewTotals(h.ledger, processor.TotalsConfig{Now: cfg.clock})
 
 	if h.vault, err = pebblestore.Open(f.Vault(), pebblestore.Config{Logger: cfg.log}); err != nil {
 		return h, fmt.Errorf("open vault: %w", err)
@@ -155,7 +159,7 @@ func startHost(ctx context.Context, f *folder, cfg hostConfig) (_ *host, err err
 		RejectWriter: writers.NewRejected(h.store, writers.Config{}),
 		TotalsWriter: writers.NewTotals(h.store, f.tenants, writers.Config{Parallel: 1}),
 		Log:          cfg.log,
-	}, ingest.Config{WindowAge: cfg.window})
+	}, ingest.Config{WindowAge: cfg.window, Dedup: cfg.repeats})
 
 	h.run("processor", h.server.Run)
 	h.run("control totals", h.totals.Run)

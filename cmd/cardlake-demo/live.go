@@ -17,6 +17,7 @@ import (
 // live is the line that tells how the run goes: rewritten in place on a terminal, a line
 // every few seconds elsewhere. Log lines written through it do not mix with it.
 type live struct {
+	calendar func() time.Time // of the run, if it is not the wall clock
 	mu       sync.Mutex
 	out      io.Writer
 	terminal bool
@@ -96,11 +97,13 @@ func (l *live) follow(ctx context.Context, h *host, traffic *sim.Run) {
 			if err != nil {
 				continue
 			}
-			fresh := "–"
-			if w := h.worker.Stats().Watermark; !w.IsZero() {
-				fresh = fmt.Sprintf("%.1f s", now.Sub(w).Seconds())
+			fresh := "no row yet"
+			if w := h.worker.Stats().Watermark; l.calendar != nil {
+				fresh = "calendar " + l.calendar().UTC().Format(time.DateOnly)
+			} else if !w.IsZero() {
+				fresh = fmt.Sprintf("newest row %.1f s old", now.Sub(w).Seconds())
 			}
-			l.show(fmt.Sprintf("%5.1f s  %6.0f tx/s  answered %d  approved %.1f %%  p99 %.1f ms  lag %d  newest row %s old  lake %d rows, %d files",
+			l.show(fmt.Sprintf("%5.1f s  %6.0f tx/s  answered %d  approved %.1f %%  p99 %.1f ms  lag %d  %s  lake %d rows, %d files",
 				now.Sub(start).Seconds(), rate, p.Answered, share(p.Approved, p.Answered), float64(p.P99.Microseconds())/1000,
 				lag, fresh, snapshot.Rows, snapshot.Files))
 		}

@@ -48,6 +48,7 @@ type options struct {
 	tps           float64
 	tenants       int
 	seed          uint64
+	days          int
 	serve         string
 	report        string
 	window        time.Duration
@@ -65,6 +66,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.Float64Var(&o.tps, "tps", 2500, "transactions a second that the card networks send")
 	fs.IntVar(&o.tenants, "tenants", 12, "number of tenants")
 	fs.Uint64Var(&o.seed, "seed", 1, "seed of the simulated population and its traffic")
+	fs.IntVar(&o.days, "days", 0, "in a new folder, spread the transactions over so many `days` up to now, on a simulated calendar, so that there is a history to look into; 0 for as they come")
 	fs.StringVar(&o.serve, "serve", "", "keep running after the check, with live traffic, and serve its status over HTTP on `address`, as 127.0.0.1:8080")
 	fs.StringVar(&o.report, "report", "", "write the report as JSON to `file`")
 	fs.DurationVar(&o.window, "window", 2*time.Second, "longest time an event waits for its commit")
@@ -92,6 +94,16 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	}
 	if !(o.tps > 0 && o.tps <= 1_000_000) {
 		errs = append(errs, errors.New("-tps must be above 0 and at most 1000000"))
+	}
+	if o.days < 0 || o.days > 730 {
+		errs = append(errs, errors.New("-days must be from 0 to 730"))
+	}
+	// A second must not be longer than a million.
+	if least := float64(o.days) * 86_400 * o.tps / 1e6; float64(o.transactions) < least {
+		errs = append(errs, fmt.Errorf("-days %d at -tps %g takes at least %.0f transactions: ask for more -transactions, fewer -days or a lower -tps", o.days, o.tps, least))
+	}
+	if o.days > 0 && o.serve != "" {
+		errs = append(errs, errors.New("-days fills a folder with the past, -serve goes on at the present: run with -days first, then with -serve in the same -dir"))
 	}
 	if o.window < 100*time.Millisecond {
 		errs = append(errs, errors.New("-window must be at least 100ms"))
@@ -154,18 +166,22 @@ func demo(ctx context.Context, o options, stdout, stderr io.Writer) (err error) 
 	}
 	live := newLive(stderr)
 	log := slog.New(slog.NewTextHandler(live, &slog.HandlerOptions{Level: level}))
-	h, err := startHost(ctx, f, hostConfig{
-		processorAddr: o.processorAddr, brokerPort: o.brokerPort, window: o.window, tps: o.tps, log: log,
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, h.stop()) }()
-	traffic, err := sim.Open(f.Simulator(), f.population, sim.RunConfig{Rate: o.tps})
+	traffic, err := sim.Open(f.Simulator(), f.population, f.runConfig(o))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, traffic.Close()) }()
+	cfg := hostConfig{processorAddr: o.processorAddr, brokerPort: o.brokerPort, window: o.window, tps: o.tps, log: log}
+	if f.isPast() {
+		cfg.clock, cfg.tps = traffic.Calendar, float64(o.transactions)/f.span().Seconds()
+		cfg.repeats = f.span()
+		live.calendar = traffic.Calendar
+	}
+	h, err := startHost(ctx, f, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.stop()) }()
 	if err := f.aim(traffic.Progress().Sent, o.transactions); err != nil {
 		return err
 	}
