@@ -133,7 +133,7 @@ func (c *chart) legend() {
 			x, rows = c.side, rows+1
 		}
 		y := c.top + float64(rows-1)*19
-		c.rectangle(c.looks[i].line, box{x, y + 1, x + 11, y + 12})
+		c.rectangle(c.solid(i), box{x, y + 1, x + 11, y + 12})
 		c.words(c.text, point{x + 17, y + 11}, lettering{size: labelSize}, name)
 		x += w + 18
 	}
@@ -146,7 +146,7 @@ func (c *chart) legend() {
 func (c *chart) plot() {
 	f := c.figure
 	isSquare := f.Kind == Calibration
-	if f.Kind == Histogram && len(f.Series) > 1 {
+	if (f.Kind == Histogram || f.Kind == Stacked) && len(f.Series) > 1 {
 		c.legend()
 	}
 	c.topLabel()
@@ -162,11 +162,11 @@ func (c *chart) plot() {
 		height = 330
 	}
 	c.area.top, c.area.bottom = c.top+6, c.top+6+height
-	c.y = newScale(f.Y, ys, 5, f.Kind == Histogram)
+	c.y = newScale(f.Y, ys, 5, f.Kind == Histogram || f.Kind == Stacked)
 	c.y.from, c.y.to = c.area.bottom, c.area.top
 	c.area.left = c.side
 	for _, t := range c.y.ticks {
-		c.area.left = max(c.area.left, c.side+8+c.ruler.width(t.label, tickSize, false))
+		c.area.left = max(c.area.left, c.side+8+c.gap()+c.ruler.width(t.label, tickSize, false))
 	}
 	names, room := c.endNames()
 	c.area.right = c.width - c.side - room
@@ -179,8 +179,8 @@ func (c *chart) plot() {
 		switch {
 		case isSquare:
 			c.x = c.y
-		case f.Kind == Histogram && f.X.Min == nil && f.X.Max == nil && f.X.Scale == Linear:
-			c.x.low, c.x.high = slices.Min(xs), slices.Max(xs)
+		case f.Kind != Scatter && f.X.Min == nil && f.X.Max == nil && f.X.Scale == Linear:
+			c.x.low, c.x.high = tight(c.x, xs, f.X.Unit == Share)
 			c.x.ticks = slices.DeleteFunc(c.x.ticks, func(t tick) bool { return t.value < c.x.low || t.value > c.x.high })
 		}
 		c.x.from, c.x.to = c.area.left, c.area.right
@@ -196,6 +196,8 @@ func (c *chart) plot() {
 		c.scatter()
 	case Histogram:
 		c.histogram()
+	case Stacked:
+		c.stacked()
 	case Calibration:
 		c.calibration()
 	}
@@ -205,6 +207,19 @@ func (c *chart) plot() {
 	} else {
 		c.nameEnds(names)
 	}
+}
+
+// tight are the ends of an X axis without the empty room that round numbers leave, except for
+// what shows that it starts at zero, or reaches from 0 to 100%.
+func tight(s scale, xs []float64, isShare bool) (low, high float64) {
+	low, high = slices.Min(xs), slices.Max(xs)
+	switch {
+	case low == high, isShare && s.low == 0 && s.high == 1:
+		return s.low, s.high
+	case s.low == 0 && low < 0.1*(high-low):
+		low = 0
+	}
+	return low, high
 }
 
 // squared gives an axis the fixed ends of the other one where it has none itself.
@@ -222,10 +237,13 @@ func squared(a, other Axis) Axis {
 func (c *chart) extremes() (xs, ys []float64) {
 	for _, s := range c.figure.Series {
 		xs = append(xs, s.X...)
-		if n := len(s.X); c.figure.Kind == Step && n > 1 {
+		if n := len(s.X); (c.figure.Kind == Step || c.figure.Kind == Stacked) && n > 1 {
 			xs = append(xs, 2*s.X[n-1]-s.X[n-2])
 		}
 		ys = append(append(append(ys, s.Y...), s.Low...), s.High...)
+	}
+	if c.figure.Kind == Stacked {
+		ys = append(ys, totals(c.figure.Series)...)
 	}
 	for _, r := range c.figure.References {
 		switch {
@@ -268,12 +286,21 @@ func (c *chart) tickWidth(label string) float64 {
 	return w
 }
 
+// gap is additional room between the plot and the labels of its ticks.
+func (c *chart) gap() float64 {
+	if c.figure.Kind == Calibration { // whose largest dots may lie on the corner
+		return 5
+	}
+	return 0
+}
+
 // axes draws grid, ticks and the X axis's title, and moves on below them.
 func (c *chart) axes() {
+	gap := c.gap()
 	for _, t := range c.y.ticks {
 		y := c.y.at(t.value)
 		c.line(c.grid, 1, nil, point{c.area.left, y}, point{c.area.right, y})
-		c.words(c.muted, point{c.area.left - 8, y + 0.36*tickSize}, lettering{size: tickSize, anchor: end}, t.label)
+		c.words(c.muted, point{c.area.left - 8 - gap, y + 0.36*tickSize}, lettering{size: tickSize, anchor: end}, t.label)
 	}
 	lines := 1
 	for _, t := range c.x.ticks {
@@ -285,12 +312,12 @@ func (c *chart) axes() {
 		for i, line := range strings.Split(t.label, "\n") {
 			w := c.ruler.width(line, tickSize, false) / 2
 			x := min(max(x, c.side+w), c.width-c.side-w) // the outermost labels stay on the paper
-			c.words(c.muted, point{x, c.area.bottom + 17 + 14*float64(i)}, lettering{size: tickSize, anchor: middle}, line)
+			c.words(c.muted, point{x, c.area.bottom + 17 + gap + 14*float64(i)}, lettering{size: tickSize, anchor: middle}, line)
 			lines = max(lines, i+1)
 		}
 	}
 	c.line(c.axis, 1, nil, point{c.area.left, c.area.bottom}, point{c.area.right, c.area.bottom})
-	c.top = c.area.bottom + 8 + 14*float64(lines)
+	c.top = c.area.bottom + 8 + gap + 14*float64(lines)
 	if title := axisTitle(c.figure.X); title != "" {
 		c.words(c.muted, point{(c.area.left + c.area.right) / 2, c.top + 15}, lettering{size: labelSize, anchor: middle}, c.ruler.fit(title, labelSize, false, c.area.width()))
 		c.top += 20
@@ -314,7 +341,7 @@ const nameGap = 30
 // no telling apart.
 func (c *chart) endNames() (names []name, room float64) {
 	room = 14
-	if len(c.figure.Series) < 2 || c.figure.Kind == Scatter || c.figure.Kind == Histogram {
+	if len(c.figure.Series) < 2 || c.figure.Kind == Scatter || c.figure.Kind == Histogram || c.figure.Kind == Stacked {
 		return nil, room
 	}
 	for i, s := range c.figure.Series {

@@ -42,16 +42,16 @@ func (c *chart) barValues() [][]string {
 	for _, s := range c.figure.Series {
 		all = append(all, s.Y...)
 	}
-	unit := ""
+	unit, digits := "", 3
 	if c.figure.Y.Unit == Share {
-		unit = Share
+		unit, digits = Share, 4
 	}
-	texts := amounts(unit, all...)
+	texts := amounts(unit, digits, all...)
 	out := make([][]string, len(c.figure.Series))
 	for i, s := range c.figure.Series {
 		out[i], texts = texts[:len(s.Y)], texts[len(s.Y):]
 		for k := range out[i] {
-			out[i][k] = strings.Replace(out[i][k], "-", "−", 1)
+			out[i][k] = minus(out[i][k])
 		}
 	}
 	return out
@@ -72,7 +72,7 @@ func (c *chart) upright() ([][]string, bool) {
 	bar := slot * (1 - barGap) / float64(len(c.figure.Series))
 	for _, texts := range c.barValues() {
 		for _, text := range texts {
-			if c.ruler.width(text, tickSize, false) > bar+2 && len(c.figure.Series) > 1 || c.ruler.width(text, tickSize, false) > slot-2 {
+			if c.ruler.width(text, tickSize, false) > bar-2 && len(c.figure.Series) > 1 || c.ruler.width(text, tickSize, false) > slot-2 {
 				return nil, false
 			}
 		}
@@ -102,7 +102,7 @@ func (c *chart) uprightBars(names [][]string) {
 			mid := c.area.left + (float64(k)+0.5)*slot
 			left := mid + (float64(i)-float64(len(f.Series))/2)*bar
 			tip := c.inside(point{left, c.y.at(v)}).y
-			c.rectangle(c.looks[i].line, box{left + 0.5, min(tip, zero), left + bar - 0.5, max(tip, zero)})
+			c.rectangle(c.solid(i), box{left + 0.5, min(tip, zero), left + bar - 0.5, max(tip, zero)})
 			x, above := left+bar/2, min(tip, zero)
 			if s.Low != nil {
 				low, high := c.inside(point{x, c.y.at(s.Low[k])}).y, c.inside(point{x, c.y.at(s.High[k])}).y
@@ -177,7 +177,7 @@ func (c *chart) lyingBars() {
 			v := s.Y[k]
 			tip := across(v)
 			y := top + float64(i)*bar
-			c.rectangle(c.looks[i].line, box{min(tip, zero), y + 0.5, max(tip, zero), y + bar - 0.5})
+			c.rectangle(c.solid(i), box{min(tip, zero), y + 0.5, max(tip, zero), y + bar - 0.5})
 			right := max(tip, zero)
 			if s.Low != nil {
 				low, high := across(s.Low[k]), across(s.High[k])
@@ -205,4 +205,58 @@ func (c *chart) lyingBars() {
 		c.words(c.muted, point{(c.area.left + c.area.right) / 2, c.top + 13}, lettering{size: labelSize, anchor: middle}, c.ruler.fit(title, labelSize, false, c.area.width()))
 		c.top += 18
 	}
+}
+
+// totals are the heights of the stacks.
+func totals(series []Series) []float64 {
+	out := make([]float64, len(series[0].Y))
+	for _, s := range series {
+		for i, v := range s.Y {
+			out[i] += v
+		}
+	}
+	return out
+}
+
+// stacked draws the series on top of each other, the first at the bottom. In the palette's second
+// turn bars are paler.
+func (c *chart) stacked() {
+	base := make([]float64, len(c.figure.Series[0].Y))
+	for i, s := range c.figure.Series {
+		for k, v := range s.Y {
+			next := 0.0
+			switch {
+			case k+1 < len(s.X):
+				next = s.X[k+1]
+			case k > 0:
+				next = 2*s.X[k] - s.X[k-1]
+			default:
+				next = c.x.high
+			}
+			low, high := c.inside(point{c.x.at(s.X[k]), c.y.at(base[k])}), c.inside(point{c.x.at(next), c.y.at(base[k] + v)})
+			base[k] += v
+			if gap := min(1.5, (high.x-low.x)*0.15); v > 0 && high.x > low.x {
+				c.rectangle(c.solid(i), box{low.x + gap/2, high.y, high.x - gap/2, low.y})
+				c.dots = append(c.dots, point{(low.x + high.x) / 2, high.y})
+			}
+		}
+	}
+}
+
+// solid is the ink of a series's bars: paler in the palette's second turn, and for each further
+// baseline.
+func (c *chart) solid(series int) ink {
+	l, baselines := c.looks[series], 0
+	for _, s := range c.figure.Series[:series] {
+		if s.IsBaseline {
+			baselines++
+		}
+	}
+	switch isBaseline := c.figure.Series[series].IsBaseline; {
+	case isBaseline && baselines > 0:
+		return l.line.faded(1 / float64(1+baselines))
+	case !isBaseline && l.dash != nil:
+		return l.line.faded(0.5)
+	}
+	return l.line
 }

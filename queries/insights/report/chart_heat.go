@@ -97,9 +97,9 @@ func (c *chart) cells(slot float64) [][]string {
 		out[i] = make([]string, len(s.Y))
 		for k, v := range s.Y {
 			if s.Labels != nil {
-				out[i][k] = c.ruler.fit(s.Labels[k], labelSize, false, slot-4)
+				out[i][k] = c.ruler.fit(minus(s.Labels[k]), labelSize, false, slot-4)
 			} else {
-				out[i][k] = strings.Replace(short(c.figure.Y.Unit, v), "-", "−", 1)
+				out[i][k] = minus(short(c.figure.Y.Unit, v))
 			}
 			if s.Labels == nil && c.ruler.width(out[i][k], labelSize, false) > slot-4 {
 				return nil

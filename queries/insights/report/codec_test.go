@@ -116,11 +116,15 @@ func TestValidateTellsEveryFaultOfAFigure(t *testing.T) {
 		"x: x: no categories, a bar":          line(func(f *Figure) { f.Kind, f.Series[0].X = Bar, nil }),
 		"x: series 0: x is given":             line(func(f *Figure) { f.Kind, f.X.Categories = Bar, []string{"a", "b"} }),
 		"x: series 0: 2 values of y, 1 are":   line(func(f *Figure) { f.Kind = Histogram }),
-		"x: series 0: x[1]: edges do not":     line(func(f *Figure) { f.Kind, f.Series[0].X = Histogram, []float64{1, 1, 2} }),
+		"x: series 0: x[1]: does not ascend":  line(func(f *Figure) { f.Kind, f.Series[0].X = Histogram, []float64{1, 1, 2} }),
 		"x: series 0: points: 2001, at most":  line(func(f *Figure) { f.Series[0].Y = make([]float64, 2001) }),
 		"x: a heat figure has no logarithmic": line(func(f *Figure) { f.Kind, f.Y.Scale, f.X.Categories, f.Series[0].X = Heat, Log, []string{"a", "b"}, nil }),
-		"x: reference 0: kind is none of":     line(func(f *Figure) { f.References = []Reference{{Kind: "slope"}} }),
-		"x: series 0: name: is not UTF-8":     line(func(f *Figure) { f.Series[0].Name = "\xff" }),
+		"x: series 1: x differs from that": line(func(f *Figure) {
+			f.Kind, f.Series = Stacked, append(f.Series, Series{X: []float64{1, 3}, Y: []float64{1, 1}})
+		}),
+		"x: series 0: y is negative":      line(func(f *Figure) { f.Kind, f.Series[0].Y = Stacked, []float64{1, -1} }),
+		"x: reference 0: kind is none of": line(func(f *Figure) { f.References = []Reference{{Kind: "slope"}} }),
+		"x: series 0: name: is not UTF-8": line(func(f *Figure) { f.Series[0].Name = "\xff" }),
 	} {
 		err := f.Validate()
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

@@ -109,6 +109,11 @@ func harsh() []Figure {
 		out = append(out, with(base(Line, []float64{1_770_000_000, 1_770_000_000 + span}, []float64{1, 2}), func(f *Figure) { f.X.Scale, f.References = Time, nil }))
 	}
 	out = append(out,
+		base(Stacked, []float64{0}, []float64{0}),
+		base(Stacked, []float64{0}, []float64{7}),
+		base(Stacked, []float64{-1e100, 1e100}, []float64{1e100, 1e100}),
+		with(base(Stacked, []float64{2, 3}, []float64{2, 3}), func(f *Figure) { f.X.Max, f.Y.Max = &one, &one }),
+		with(base(Stacked, []float64{0, 1}, []float64{0, 1}), func(f *Figure) { f.Series = many }),
 		base(Histogram, []float64{0, 1}, []float64{0}),
 		base(Histogram, []float64{-1e100, 1e100}, []float64{-3}),
 		with(base(Histogram, nil, nil), func(f *Figure) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -42,6 +43,21 @@ func figures() []Figure {
 	for i := range 60 {
 		alerts.X = append(alerts.X, day(0)+86_400*float64(i))
 		alerts.Y = append(alerts.Y, float64(r.IntN(60)+40))
+	}
+	var patterns []Series
+	for i, name := range []string{"card testing", "impossible travel", "account takeover", "compromised terminal", "unusual"} {
+		s := Series{Name: name, X: alerts.X}
+		for k := range alerts.X {
+			n := float64(r.IntN(12))
+			if i == 0 {
+				n = float64(r.IntN(3))
+				if k >= 46 && k < 50 {
+					n = 60
+				}
+			}
+			s.Y = append(s.Y, n)
+		}
+		patterns = append(patterns, s)
 	}
 	var clouds []Series
 	for i, name := range []string{"Daily commuters", "Big-ticket travellers", "Night & weekend", "Fading", "New and curious", "Online bargain hunters", "Cash first", "Small regulars"} {
@@ -106,6 +122,7 @@ func figures() []Figure {
 			References: []Reference{{Kind: Vertical, At: day(26), Label: "forecast made"}}},
 		{Name: "alerts-by-day", Kind: Step, Title: "Alerts a day", Caption: "A steady number; nobody drowns.", X: Axis{Scale: Time}, Y: Axis{Label: "Alerts"}, Series: []Series{alerts},
 			References: []Reference{{Kind: Horizontal, At: 100, Label: "budget: 100 a day"}}},
+		{Name: "alerts-by-pattern", Kind: Stacked, Title: "Alerts by day and pattern", Caption: "A pattern that is suddenly there is worth a look: card testing on 20 February.", X: Axis{Scale: Time}, Y: Axis{Label: "Alerts a day"}, Series: patterns},
 		{Name: "lift", Kind: Line, Title: "Cumulative lift", Caption: "The top 1% of scores hold 31 times the usual share of fraud.",
 			X: Axis{Label: "Share of transactions, highest scores first", Unit: Share, Scale: Log}, Y: Axis{Label: "Lift over random", Unit: "times"},
 			Series:     []Series{{Name: "Model", X: []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1}, Y: []float64{62, 48, 31, 16, 7.2, 3, 1}}},
@@ -122,7 +139,8 @@ func figures() []Figure {
 				{Name: "Blend", Y: []float64{0.612, 0.284}, Low: []float64{0.601, 0.271}, High: []float64{0.622, 0.295}},
 				{Name: "EASE", Y: []float64{0.571, 0.279}, Low: []float64{0.561, 0.265}, High: []float64{0.58, 0.291}},
 				{Name: "Item-kNN", Y: []float64{0.55, 0.251}, Low: []float64{0.54, 0.24}, High: []float64{0.56, 0.262}},
-				{Name: "Most popular", Y: []float64{0.212, 0.09}, IsBaseline: true}}},
+				{Name: "Most popular", Y: []float64{0.212, 0.09}, IsBaseline: true},
+				{Name: "Own habit", Y: []float64{0.412, 0}, IsBaseline: true}}},
 		{Name: "importance", Kind: Bar, Title: "What the model looks at", Caption: "Mean gain by feature, the largest twelve.",
 			X: Axis{Categories: []string{"Amount against the card's median", "Seconds since the last transaction", "Declines in a row", "New country in 30 days", "Terminal's share of compromised cards", "Night", "Merchant category's fraud rate", "Count in 1 hour", "Sum in 24 hours", "Distance to the last place over time: impossible travel between two purchases", "Weekend", "New merchant"}},
 			Y: Axis{Label: "Gain", Unit: Share}, Series: []Series{{Y: []float64{0.31, 0.17, 0.12, 0.1, 0.08, 0.06, 0.05, 0.04, 0.03, 0.02, 0.01, 0.01}}}},
@@ -148,7 +166,7 @@ func segmentsCard() Card {
 		Tenant:     "acme", Run: "r-5f0c2a", Previous: "r-11d90e", Snapshot: 7_345_612_345_678_901_234,
 		AsOf:       at(3, 1),
 		Window:     Window{From: at(1, 1), To: at(3, 1), Rows: 1_234_567, Counts: []Count{{"Customers", 12_345}, {"Merchants", 987}}},
-		Parameters: []Parameter{{"k", "5 (2 to 12 tried)"}, {"seed", "7"}},
+		Parameters: []Parameter{{"k", "5 (2 to 12 tried)"}, {"seed", "7"}, {"without_mccs", strings.Repeat("6011,6012,", 20) + "6013"}},
 		Metrics: []Metric{
 			{Name: "silhouette", Value: 0.412, Better: Higher, Interval: &Interval{0.398, 0.427, 0.95}, Baselines: []Baseline{{"quintiles of spending", 0.181}, {"one cut at the median", 0.305}}, Doc: "How much closer customers are to their own segment than to the next one, from -1 to 1."},
 			{Name: "purchases explained", Value: 0.61, Unit: Share, Better: Higher, Baselines: []Baseline{{"quintiles of spending", 0.664}}, Doc: "Share of the variance of purchases a month that the segments explain."},

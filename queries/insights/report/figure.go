@@ -12,6 +12,9 @@ const (
 	// Bar has one group of bars for each of the X axis's categories and one bar of each series
 	// in it; bars lie on their side when the categories' names need the room.
 	Bar Kind = "bar"
+	// Stacked has bars on top of each other over a number axis, such as alerts of each kind by
+	// day: X are the same ascending starts of equal periods in every series.
+	Stacked Kind = "stacked"
 	// Scatter is one dot a point, such as a map of segments; each series is named at its middle.
 	Scatter Kind = "scatter"
 	// Heat is a table of coloured cells: the X axis's categories are columns, each series is a

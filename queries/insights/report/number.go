@@ -34,13 +34,14 @@ func number(v float64, decimals int) string {
 }
 
 // amounts shows values of one unit with the same number of decimals, so that they compare at a
-// glance: about four digits of the largest one, none for whole numbers; shares as percentages.
-func amounts(unit string, values ...float64) []string {
-	factor, digits, suffix := 1.0, 4, ""
+// glance: about so many digits of the largest one, of shares one less, and no decimals of whole
+// numbers; shares as percentages.
+func amounts(unit string, digits int, values ...float64) []string {
+	factor, suffix := 1.0, ""
 	switch unit {
 	case "":
 	case Share:
-		factor, digits, suffix = 100, 3, "%"
+		factor, digits, suffix = 100, digits-1, "%"
 	default:
 		suffix = " " + unit
 	}
@@ -101,6 +102,14 @@ func short(unit string, v float64) string {
 	default:
 		return strconv.FormatFloat(v, 'g', 2, 64)
 	}
+}
+
+// minus sets a negative number's sign as printers do.
+func minus(s string) string {
+	if rest, ok := strings.CutPrefix(s, "-"); ok && rest != "" && rest[0] >= '0' && rest[0] <= '9' {
+		return "−" + rest
+	}
+	return s
 }
 
 // clean makes a text safe to show: line ends and tabs are spaces, and control characters and

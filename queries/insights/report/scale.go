@@ -40,6 +40,8 @@ func newScale(a Axis, values []float64, n int, isFilled bool) scale {
 	switch {
 	case a.Scale == Linear && isFilled:
 		s.low, s.high = min(s.low, 0), max(s.high, 0)
+	case a.Scale == Linear && a.Unit == Share && s.low >= 0 && s.high <= 1 && s.high-s.low > 0.5:
+		s.low, s.high = 0, 1
 	case a.Scale == Linear && s.low > 0 && s.low < 0.6*s.high:
 		s.low = 0 // an axis that almost starts at zero starts there
 	}
@@ -120,7 +122,7 @@ func linearLabel(unit string, v, step float64) string {
 		return "0" + strings.TrimPrefix(suffix, "M")
 	}
 	decimals := max(0, int(math.Ceil(-math.Log10(step)-1e-9)))
-	return strings.Replace(number(v, decimals), "-", "−", 1) + suffix
+	return minus(number(v, decimals)) + suffix
 }
 
 func (s *scale) logarithmic(a Axis) {

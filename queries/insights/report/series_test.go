@@ -97,7 +97,7 @@ func TestNumbers(t *testing.T) {
 		{"", []float64{1e300}, []string{"1e+300"}},
 		{"", []float64{-0.00000000001, 1.5}, []string{"0.000", "1.500"}},
 	} {
-		if got := amounts(c.unit, c.values...); !slices.Equal(got, c.want) {
+		if got := amounts(c.unit, 4, c.values...); !slices.Equal(got, c.want) {
 			t.Errorf("%v %q: %v, want %v", c.values, c.unit, got, c.want)
 		}
 	}

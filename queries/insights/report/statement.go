@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -59,9 +60,11 @@ func view(c Card) statement {
 	}
 	names := map[Measure]string{PSI: "stability index (PSI)", KS: "Kolmogorov-Smirnov distance", ARI: "adjusted Rand index", Moved: "share moved"}
 	for _, d := range c.Drift {
-		value := number(d.Value, 3)
+		// Rounded down, so that no value is shown at a threshold that it did not reach.
+		thousandths := math.Floor(d.Value*1000 + 1e-9)
+		value := number(thousandths/1000, 3)
 		if d.Measure == Moved {
-			value = number(100*d.Value, 1) + "%"
+			value = number(thousandths/10, 1) + "%"
 		}
 		s.Drift = append(s.Drift, drifted{clean(d.Name), names[d.Measure], value, d.Level})
 	}
@@ -93,7 +96,7 @@ func measure(m Metric) measured {
 	if m.Interval != nil {
 		values = append(values, m.Interval.Low, m.Interval.High)
 	}
-	shown := amounts(clean(m.Unit), values...)
+	shown := amounts(clean(m.Unit), 4, values...)
 	out := measured{Name: clean(m.Name), Value: shown[0], Doc: clean(m.Doc)}
 	for i, b := range m.Baselines {
 		out.Baselines = append(out.Baselines, fact{clean(b.Name), shown[1+i]})
@@ -103,6 +106,10 @@ func measure(m Metric) measured {
 		out.Interval = fmt.Sprintf("%s to %s (%s)", ends[0], ends[1], short(Share, m.Interval.Level))
 	}
 	out.Verdict = [...]string{NoVerdict: "", Worse: worse, Equal: equal, Ahead: better}[m.Verdict()]
+	// A difference that the shown digits do not tell is none to a reader.
+	if best, ok := m.Best(); ok && out.Baselines[slices.Index(m.Baselines, best)].Value == out.Value {
+		out.Verdict = equal
+	}
 	return out
 }
 

@@ -33,8 +33,7 @@ func PNG(f Figure, scale float64) ([]byte, error) {
 		raster(canvas, d, m)
 	}
 	var out bytes.Buffer
-	encoder := png.Encoder{CompressionLevel: png.BestCompression}
-	if err := encoder.Encode(&out, canvas.Image()); err != nil {
+	if err := png.Encode(&out, canvas.Image()); err != nil {
 		return nil, fmt.Errorf("draw figure: %w", err)
 	}
 	return out.Bytes(), nil

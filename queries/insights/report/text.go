@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"unicode/utf8"
 )
@@ -73,7 +74,11 @@ func Text(w io.Writer, c Card) error {
 		b.WriteString("\nPARAMETERS\n")
 		rows = nil
 		for _, p := range s.Card.Parameters {
-			rows = append(rows, []string{p.Name, p.Value})
+			name := p.Name
+			for line := range pieces(p.Value) {
+				rows = append(rows, []string{name, line})
+				name = ""
+			}
 		}
 		table(&b, rows)
 	}
@@ -87,6 +92,23 @@ func Text(w io.Writer, c Card) error {
 		return fmt.Errorf("write text: %w", err)
 	}
 	return nil
+}
+
+// pieces cuts a long value after commas, so that lists of codes do not run off the screen.
+func pieces(value string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		line := ""
+		for part := range strings.SplitAfterSeq(value, ",") {
+			if line != "" && utf8.RuneCountInString(line)+utf8.RuneCountInString(part) > 72 {
+				if !yield(line) {
+					return
+				}
+				line = ""
+			}
+			line += part
+		}
+		yield(line)
+	}
 }
 
 // table writes rows in columns two spaces apart; a cell that starts with ">" is set to the right.

@@ -196,13 +196,13 @@ func (f Figure) Validate() error {
 	}
 	categorical := f.Kind == Bar || f.Kind == Heat
 	switch {
-	case !slices.Contains([]Kind{Line, Step, Bar, Scatter, Heat, Histogram, Calibration}, f.Kind):
-		v.add("%s", place("kind is none of line, step, bar, scatter, heat, histogram, calibration"))
+	case !slices.Contains([]Kind{Line, Step, Bar, Stacked, Scatter, Heat, Histogram, Calibration}, f.Kind):
+		v.add("%s", place("kind is none of line, step, bar, stacked, scatter, heat, histogram, calibration"))
 	case categorical && len(f.X.Categories) == 0:
 		v.add("%s", place("x: no categories, a %s figure needs at least 1", f.Kind))
 	case !categorical && len(f.X.Categories) > 0:
 		v.add("%s", place("x: categories, a %s figure has none", f.Kind))
-	case categorical && f.X.Scale != Linear, f.Kind == Heat && f.Y.Scale != Linear, (f.Kind == Bar || f.Kind == Histogram) && f.Y.Scale != Linear:
+	case categorical && f.X.Scale != Linear, f.Kind == Heat && f.Y.Scale != Linear, (f.Kind == Bar || f.Kind == Stacked || f.Kind == Histogram) && f.Y.Scale != Linear:
 		v.add("%s", place("a %s figure has no logarithmic or time scale there", f.Kind))
 	}
 	for i, s := range f.Series {
@@ -248,11 +248,21 @@ func (v *faults) series(place func(string, ...any) string, f Figure, s Series) {
 		if s.X != nil {
 			v.add("%s", place("x is given, the axis's categories are the places"))
 		}
+	case Stacked:
+		if !slices.Equal(s.X, f.Series[0].X) {
+			v.add("%s", place("x differs from that of series 0"))
+		}
+		if len(s.Y) > 0 && slices.Min(s.Y) < 0 {
+			v.add("%s", place("y is negative, which cannot be stacked"))
+		}
 	case Histogram:
 		want--
+	}
+	switch f.Kind {
+	case Stacked, Histogram:
 		for i := 1; i < len(s.X); i++ {
 			if s.X[i] <= s.X[i-1] {
-				v.add("%s", place("x[%d]: edges do not ascend", i))
+				v.add("%s", place("x[%d]: does not ascend", i))
 				break
 			}
 		}
