@@ -52,6 +52,7 @@ type Run struct {
 	header   header
 	line     Timeline
 	next     uint64 // messages below may have been sent
+	latest   uint64 // of the messages answered, by number
 	reserved uint64 // the journal allows messages below to be sent; at least next
 	answers  answers
 	count    struct{ sent, answered, approved uint64 } // distinct events
@@ -140,6 +141,7 @@ func (r *Run) tally(number uint64, code [2]byte) bool {
 		return false
 	}
 	r.answers.set(number, code)
+	r.latest = max(r.latest, number)
 	r.count.answered++
 	if code == [2]byte{'0', '0'} {
 		r.count.approved++
@@ -269,11 +271,12 @@ func (r *Run) Progress() Progress {
 	}
 }
 
-// Calendar returns the instant, on the run's calendar, of the message that is sent next.
+// Calendar returns the instant, on the run's calendar, that the processor has come to: when the
+// latest of the messages that were answered was due. What has been sent may be far ahead of it.
 func (r *Run) Calendar() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return time.Unix(0, r.line.of(r.next).at(r.next))
+	return time.Unix(0, r.line.of(r.latest).at(r.latest))
 }
 
 // Event is one distinct event that a processor has, or may have, been asked about.
