@@ -148,9 +148,9 @@ var Predictions = &Table{
 		{2, "tenant", String, false, Public, "tenant whose customer it is"},
 		{3, "as_of", TimestampTZ, false, Public, "as_of of the run"},
 		{4, "customer_id", String, false, Identifier, "customer"},
-		{5, "frequency", Int64, false, Identifier, "purchases after the first: x of the model"},
-		{6, "recency_days", Decimal18x4, false, Identifier, "days from the first purchase to the last: t_x of the model"},
-		{7, "age_days", Decimal18x4, false, Identifier, "days from the first purchase to as_of: T of the model"},
+		{5, "frequency", Int64, false, Identifier, "purchases after the first: x of the model; of one UTC day the first few count"},
+		{6, "recency_days", Decimal18x4, false, Identifier, "days from the first purchase to the last, by UTC day: t_x of the model; a third if all were on one day"},
+		{7, "age_days", Decimal18x4, false, Identifier, "days from noon of the first purchase's UTC day to as_of: T of the model"},
 		{8, "alive", Decimal18x4, false, Identifier, "probability that the customer still buys, from 0 to 1"},
 		{9, "purchases_30", Decimal18x4, false, Identifier, "purchases expected in 30 days"},
 		{10, "purchases_60", Decimal18x4, false, Identifier, "purchases expected in 60 days"},
@@ -160,8 +160,8 @@ var Predictions = &Table{
 		{14, "value_90", Decimal18x4, true, MoneyTag, "value expected in 90 days"},
 		{15, "currency", String, true, Public, "ISO 4217 code of the values"},
 		{16, "next_mcc", String, true, Identifier, "likeliest category of the next purchase"},
-		{17, "next_mcc_probability", Decimal18x4, true, Identifier, "how likely, from 0 to 1"},
-		{18, "next_purchase_at", TimestampTZ, true, Identifier, "when the next purchase is expected; null if none is"},
+		{17, "next_mcc_probability", Decimal18x4, true, Identifier, "how likely, from 0 to 1; null where the likeliest is not told apart"},
+		{18, "next_purchase_at", TimestampTZ, true, Identifier, "instant before which the next purchase comes with a chance of one half; null if the customer is more likely gone"},
 	},
 }
 

@@ -32,6 +32,7 @@ const usage = `usage: cardlake COMMAND [flags] [arguments]
   export           take a tenant's rows away as files
   products         data products: what is offered of the lake, and who subscribes
   quality          check data with rules in DQDL: results, trend, quarantine
+  job              find anomalies, segments, predictions and recommendations in tenants' transactions
   reconcile        compare the rows with what the processors counted
   serve            answer over HTTP and Arrow Flight SQL
   grants           who may do what, and why
@@ -71,6 +72,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case "quality":
 		interrupted = 2
 		err = qualityCommand(ctx, args, stdout, stderr)
+	case "job":
+		err = jobCommand(ctx, args, stdout, stderr)
 	case "reconcile":
 		interrupted = 2 // 1 is one of its answers
 		err = reconcileRows(ctx, args, stdout, stderr)

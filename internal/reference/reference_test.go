@@ -20,6 +20,7 @@ var commands = []string{
 	"cardlake", "cardlake query", "cardlake tables", "cardlake describe", "cardlake reconcile", "cardlake serve",
 	"cardlake changes", "cardlake changes ready", "cardlake changes events",
 	"cardlake export", "cardlake export start", "cardlake export list", "cardlake export download", "cardlake export decrypt", "cardlake export schedule", "cardlake export schedule add", "cardlake export settings", "cardlake export run",
+	"cardlake job", "cardlake job run", "cardlake job schedule", "cardlake job list", "cardlake job report", "cardlake job alerts", "cardlake job confirm", "cardlake job dismiss", "cardlake job label",
 	"cardlake quality", "cardlake quality run", "cardlake quality check", "cardlake quality history", "cardlake quality release", "cardlake quality deploy",
 	"cardlake products", "cardlake products show", "cardlake products subscribe", "cardlake products export", "cardlake products init",
 	"cardlake grants", "cardlake grants list", "cardlake grants check", "cardlake grants explain", "cardlake grants report", "cardlake grants validate", "cardlake grants init", "cardlake grants plan", "cardlake grants apply",

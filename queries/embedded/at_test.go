@@ -156,7 +156,8 @@ const everyType = `SELECT * FROM (SELECT i, i %% 3 = 0 AS "bool", CAST(i %% 100 
 	CAST(i AS DECIMAL(4,1)) AS d4, CAST(-i AS DECIMAL(9,2)) AS d9, CAST(i * -1.0001 AS DECIMAL(18,4)) AS d18, CAST(i AS DECIMAL(38,3)) * 100000000000000 AS d38,
 	substr('abcdefghijklmnñopqrstuvwxyz', 1, i %% 30) AS "text", CASE WHEN i %% 2 = 0 THEN 'São ' || i END AS "nullable",
 	DATE '2026-03-01' + CAST(i AS INTEGER) AS "date", TIMESTAMP '2026-03-01 00:00:00' + to_seconds(CAST(i AS BIGINT)) AS "ts",
-	TIMESTAMPTZ '2026-03-01 00:00:00 UTC' + to_seconds(CAST(i AS BIGINT)) AS "tstz", CASE WHEN i %% 5 = 0 THEN i END AS "some"
+	TIMESTAMPTZ '2026-03-01 00:00:00 UTC' + to_seconds(CAST(i AS BIGINT)) AS "tstz", CASE WHEN i %% 5 = 0 THEN i END AS "some",
+	42 AS "answer", 'a constant that is long' AS "word", CAST(NULL AS VARCHAR) AS "nothing"
 	FROM (SELECT CAST(range AS INTEGER) %% 256 AS i FROM range(%d))) WHERE i IS NOT NULL`
 
 // TestBatchesAreTheRows: batches hold what rows do, values, types and NULLs, for every type and

@@ -192,6 +192,9 @@ func (r *Runner) Run(ctx context.Context, job Job, q Request) (out Outcome, err 
 	}
 	if q.Check {
 		if digest := t.digest(job); digest != same.Digest {
+			if p := t.Previous; p != nil && day(p.AsOf) == day(t.AsOf) {
+				return out, errors.New("the run before, from which this one took over, was of the same day and is superseded: it cannot be computed again")
+			}
 			return out, errors.New("computed again the run has other rows than it was published with")
 		}
 		out.State = Checked

@@ -13,7 +13,7 @@ type KMeansConfig struct {
 	Seed uint64
 
 	// Starts is how many seedings are improved, each on its own; the best is kept. By default
-	// as many as go over 8,000 rows between them, but from 2 to 10.
+	// as many as go over 8,000 rows between them, but from 3 to 10.
 	Starts int
 
 	// Patience is how many swaps of a centre may fail in a row before a start is thought to be
@@ -37,7 +37,7 @@ func (c KMeansConfig) defaults(rows, k int) (KMeansConfig, error) {
 	if c.Starts < 0 || c.SearchRows < 0 || c.Iterations < 0 || !(c.Tolerance >= 0) {
 		return c, fmt.Errorf("segment: starts, search rows, iterations and tolerance of k-means can't be negative")
 	}
-	c.Starts = cmp.Or(c.Starts, min(10, max(2, 8_000/max(1, rows))))
+	c.Starts = cmp.Or(c.Starts, min(10, max(3, 8_000/max(1, rows))))
 	c.Patience = max(0, cmp.Or(c.Patience, 50))
 	c.SearchRows = max(cmp.Or(c.SearchRows, 20_000), 100*k)
 	c.Iterations = cmp.Or(c.Iterations, 300)

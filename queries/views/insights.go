@@ -130,8 +130,8 @@ WHERE r.job = 'segment'`,
 var customerSegments = &queries.View{
 	Namespace: Namespace, Name: "customer_segments",
 	Doc: "The segment of each customer in the newest published run.",
-	Columns: append(like(cardlake.CustomerSegments, "tenant", "as_of", "customer_id", "segment_id", "probability", "previous_segment_id", "distance",
-		"recency_days", "frequency", "monetary", "currency", "run_id")),
+	Columns: like(cardlake.CustomerSegments, "tenant", "as_of", "customer_id", "segment_id", "probability", "previous_segment_id", "distance",
+		"recency_days", "frequency", "monetary", "currency", "run_id"),
 	SQL: newestOf("segment", "insights.customer_segments", `t.tenant, t.as_of, t.customer_id, t.segment_id, t.probability, t.previous_segment_id, t.distance,
   t.recency_days, t.frequency, t.monetary, t.currency, t.run_id`),
 }
