@@ -1,7 +1,7 @@
 GO ?= go
 DIR ?= cardlake-data
 
-.PHONY: demo build test test-race test-kill test-real kms-real kill-real kill-kinesis commits maintain-chaos changes-chaos trino export-real doors-mutants soak freshness consistency scan-eval lint bench bench-short clean
+.PHONY: demo build test test-race test-kill test-real kms-real kill-real kill-kinesis commits maintain-chaos changes-chaos trino export-real doors-mutants insights-real soak freshness consistency scan-eval lint bench bench-short clean
 
 demo: build ## the main job, on embedded defaults; ends by itself
 	./bin/cardlake-demo -dir $(DIR)
@@ -44,6 +44,10 @@ commits: ## 10,000 commits: the cost of the last ones over that of the first
 
 maintain-chaos: ## ten minutes of maintenance beside a worker, all of it killed at random
 	CARDLAKE_MAINTAIN_MINUTES=10 $(GO) test -count=1 -v -timeout 30m ./internal/maintaintest
+
+insights-real: ## hidden fraud at large, and published figures on the data sets in CARDLAKE_DATASETS, which the packages' testdata/README.md name
+	CARDLAKE_REAL=1 $(GO) test -count=1 -v -timeout 20m -run TestHiddenFraud ./queries/insights/anomalies
+	$(GO) test -count=1 -v -timeout 40m -run 'Datasets|CardTransactions|PublicSets|Published|Benchmark' ./queries/anomaly/... ./queries/segment ./queries/recommend
 
 changes-chaos: ## a consumer of changes, killed for ten minutes beside a writer, compaction and expiry
 	CARDLAKE_CHANGES_MINUTES=$${MINUTES:-10} $(GO) test -count=1 -v -timeout 60m -run TestKilledConsumer ./cmd/cardlake
