@@ -69,25 +69,14 @@ func changesCommand(ctx context.Context, args []string, stdout, stderr io.Writer
 	if err := errors.Join(place.Complete(), d.complete(home.Dir(place.Dir)), o.complete(*tenants)); err != nil {
 		return misused(fs, "%v", err)
 	}
-	l, err := open(ctx, &place)
+	l, err := d.site(ctx, &place)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	permits, err := d.permits()
-	if err != nil {
-		return err
-	}
-	record, err := d.record(ctx, &place)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, record.Close()) }()
-	parser := embedded.NewParser()
-	defer func() { err = errors.Join(err, parser.Close()) }()
-	gateway := queries.New(parser, embedded.New(l.planner, l.Store, embedded.Config{}), permits, record, queries.Config{MaxRows: -1})
+	defer func() { err = errors.Join(err, l.close()) }()
+	gateway := l.gateway(l.engine(embedded.Config{}), queries.Config{MaxRows: -1})
 	// Where the rows of a large lake lie is looked up when it is first read from the start.
-	reader := queries.New(parser, nil, permits, record, queries.Config{Timeout: changesTimeout})
+	reader := l.gateway(nil, queries.Config{Timeout: changesTimeout})
 	watcher, err := ready.New(ready.Deps{Asker: gateway.As(d.caller)}, nil, ready.Config{})
 	if err != nil {
 		return err

@@ -72,22 +72,11 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	}
 	p := startMeter(screen, start, "opening the lake")
 	defer p.end()
-	l, err := open(ctx, &place)
+	l, err := d.site(ctx, &place)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	permits, err := d.permits()
-	if err != nil {
-		return err
-	}
-	record, err := d.record(ctx, &place)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, record.Close()) }()
-	parser := embedded.NewParser()
-	defer func() { err = errors.Join(err, parser.Close()) }()
+	defer func() { err = errors.Join(err, l.close()) }()
 	cfg := embedded.Config{Memory: *memory << 20}
 	tails, err := w.open()
 	if err != nil {
@@ -97,11 +86,11 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 		defer func() { err = errors.Join(err, tails.Close()) }()
 		cfg.Tail = tails
 	}
-	engine, err := e.open(ctx, l, &place, cfg)
+	engine, err := e.open(ctx, l.lake, &place, cfg)
 	if err != nil {
 		return err
 	}
-	gateway := queries.New(parser, engine, permits, record, queries.Config{MaxRows: *maxRows, Timeout: *timeout, MaxSQL: maxStatement, Views: views.All})
+	gateway := l.gateway(engine, queries.Config{MaxRows: *maxRows, Timeout: *timeout, MaxSQL: maxStatement, Views: views.All})
 	p.is("running")
 	result, err := ask(ctx, gateway, d.caller, *at, sql)
 	if err != nil {

@@ -82,24 +82,13 @@ func reconcileRows(ctx context.Context, args []string, stdout, stderr io.Writer)
 	if err := errors.Join(place.Complete(), d.complete(home.Dir(place.Dir))); err != nil {
 		return misused(fs, "%v", err)
 	}
-	l, err := open(ctx, &place)
+	l, err := d.site(ctx, &place)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	permits, err := d.permits()
-	if err != nil {
-		return err
-	}
-	record, err := d.record(ctx, &place)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, record.Close()) }()
-	parser := embedded.NewParser()
-	defer func() { err = errors.Join(err, parser.Close()) }()
-	engine := embedded.New(l.planner, l.Store, embedded.Config{Memory: *memory << 20})
-	gateway := queries.New(parser, engine, permits, record, queries.Config{MaxRows: -1, Timeout: *timeout})
+	defer func() { err = errors.Join(err, l.close()) }()
+	engine := l.engine(embedded.Config{Memory: *memory << 20})
+	gateway := l.gateway(engine, queries.Config{MaxRows: -1, Timeout: *timeout})
 	report, err := reconcile.Run(ctx, gateway.As(d.caller), cfg)
 	if err != nil {
 		return err

@@ -69,29 +69,18 @@ func tables(ctx context.Context, args []string, stdout, stderr io.Writer) (err e
 	if err := errors.Join(place.Complete(), d.complete(home.Dir(place.Dir))); err != nil {
 		return misused(fs, "%v", err)
 	}
-	l, err := open(ctx, &place)
+	l, err := d.site(ctx, &place)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	permits, err := d.permits()
-	if err != nil {
-		return err
-	}
-	record, err := d.record(ctx, &place)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, record.Close()) }()
-	parser := embedded.NewParser()
-	defer func() { err = errors.Join(err, parser.Close()) }()
-	gateway := queries.New(parser, embedded.New(l.planner, l.Store, embedded.Config{}), permits, nil, queries.Config{Views: views.All})
+	defer func() { err = errors.Join(err, l.close()) }()
+	gateway := queries.New(l.parser, l.engine(embedded.Config{}), l.permits, nil, queries.Config{Views: views.All})
 	listed, err := gateway.Tables(ctx, d.caller)
 	var over []*queries.View
 	if err == nil {
 		over, err = gateway.Views(ctx, d.caller)
 	}
-	if err := d.looked(ctx, record, "tables", "tables", err); err != nil {
+	if err := d.looked(ctx, l.record, "tables", "tables", err); err != nil {
 		return err
 	}
 
