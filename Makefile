@@ -1,7 +1,7 @@
 GO ?= go
 DIR ?= cardlake-data
 
-.PHONY: demo build test test-race test-kill test-real kms-real kill-real kill-kinesis commits maintain-chaos changes-chaos trino export-real doors-mutants insights-real soak freshness consistency scan-eval lint bench bench-short clean
+.PHONY: demo build test test-race test-kill test-real kms-real kill-real kill-kinesis commits maintain-chaos changes-chaos trino export-real doors-mutants insights-real job-kill soak freshness consistency scan-eval lint bench bench-short bench-insights clean
 
 demo: build ## the main job, on embedded defaults; ends by itself
 	./bin/cardlake-demo -dir $(DIR)
@@ -45,8 +45,12 @@ commits: ## 10,000 commits: the cost of the last ones over that of the first
 maintain-chaos: ## ten minutes of maintenance beside a worker, all of it killed at random
 	CARDLAKE_MAINTAIN_MINUTES=10 $(GO) test -count=1 -v -timeout 30m ./internal/maintaintest
 
+job-kill: ## 200 SIGKILLs of processes that run a job
+	CARDLAKE_KILLS=200 $(GO) test -count=1 -v -timeout 60m -run TestJobKilled ./cmd/cardlake
+
 insights-real: ## hidden fraud at large, and published figures on the data sets in CARDLAKE_DATASETS, which the packages' testdata/README.md name
 	CARDLAKE_REAL=1 $(GO) test -count=1 -v -timeout 20m -run TestHiddenFraud ./queries/insights/anomalies
+	CARDLAKE_REAL=1 $(GO) test -count=1 -v -timeout 20m -run Odd ./queries/insights
 	$(GO) test -count=1 -v -timeout 40m -run 'Datasets|CardTransactions|PublicSets|Published|Benchmark' ./queries/anomaly/... ./queries/segment ./queries/recommend
 
 changes-chaos: ## a consumer of changes, killed for ten minutes beside a writer, compaction and expiry
@@ -88,6 +92,9 @@ bench: ## all benchmarks, as a table
 
 bench-short: ## each benchmark once: that they work, not how fast
 	@$(GO) run ./internal/bench -short
+
+bench-insights: ## the jobs over 13.5 million transactions of a million customers (1.5 GB in TMPDIR), and their methods beside Python's
+	@CARDLAKE_BENCH_ROWS=$${ROWS:-13500000} $(GO) run ./internal/bench -only INSIGHTS
 
 clean:
 	rm -rf bin $(DIR)

@@ -17,7 +17,7 @@ func CheckpointPrefix(tenant StorageID) string { return "insights/" + string(ten
 var Runs = &Table{
 	Namespace: "insights", Name: "runs",
 	Doc:  "One row for each published run of a job for a tenant, with its model card. Rows of the other tables of insights count if their run is here.",
-	Time: "as_of", ByTenant: true, ByRun: true,
+	Time: "as_of", ByTenant: true,
 	Columns: []Column{
 		{1, "run_id", String, false, Public, "id of the run, computed from the job, its version, the tenant, the snapshots read and the parameters: 32 letters a to p"},
 		{2, "job", String, false, Public, "anomaly, segment, predict or recommend"},

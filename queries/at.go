@@ -24,6 +24,10 @@ type At struct {
 	// Tenant narrows what the caller may read to this tenant's rows, and to tables that are of
 	// tenants; empty for all that the caller may read.
 	Tenant cardlake.Tenant
+	// Clear refuses, with an error that wraps ErrNotPermitted, a statement that may use a column
+	// whose values are masked for the caller: whoever computes with values must not take masks
+	// for them.
+	Clear bool
 }
 
 // QueryAt is [Gateway.Query] of the state that at says. That a snapshot has expired, or never
@@ -62,6 +66,11 @@ func (g *Gateway) pin(ctx context.Context, at *At, s *Statement) error {
 			return noSnapshot(name, at.Snapshots[name])
 		}
 	}
+	if at.Clear {
+		if err := unmasked(s); err != nil {
+			return err
+		}
+	}
 	for i := range s.Reads {
 		r := &s.Reads[i]
 		id, ok := at.Snapshots[r.Table.FullName()]
@@ -73,6 +82,20 @@ func (g *Gateway) pin(ctx context.Context, at *At, s *Statement) error {
 			id = newest.ID
 		}
 		r.Snapshot, r.IsPinned = id, true
+	}
+	return nil
+}
+
+// unmasked refuses a statement that may use a masked value.
+func unmasked(s *Statement) error {
+	for _, r := range s.Reads {
+		for _, scope := range r.Decision.Scopes {
+			for i, a := range scope.Columns {
+				if a == grants.Masked && (r.Uses == nil || r.Uses[i]) {
+					return fmt.Errorf("%w: column %s of %s is masked for the principal, and is needed in clear", ErrNotPermitted, r.Table.Columns[i].Name, r.Table.FullName())
+				}
+			}
+		}
 	}
 	return nil
 }

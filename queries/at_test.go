@@ -94,6 +94,27 @@ func TestQueryAtRefuses(t *testing.T) {
 	}
 }
 
+// TestQueryAtClear: whoever computes with values is not given masks for them, in silence.
+func TestQueryAtClear(t *testing.T) {
+	for masked, isRefused := range map[string]bool{"amount": true, "customer_id": false} {
+		for _, at := range []queries.At{{Tenant: "aurora", Clear: true}, {Clear: true}, {Tenant: "aurora"}} {
+			var log queriestest.Log
+			e := &engine{snapshots: []queries.Snapshot{{Table: cardlake.Transactions, ID: 5}}}
+			permits := queriestest.Only(map[string]grants.Access{masked: grants.Masked}, "aurora")
+			g := queries.New(selects{}, e, permits, &log, queries.Config{})
+			r, err := g.QueryAt(t.Context(), queriestest.Caller, at, "amount cards.transactions")
+			if want := isRefused && at.Clear; errors.Is(err, queries.ErrNotPermitted) != want || want != (len(e.asked) == 0) {
+				t.Errorf("%s masked, %+v: %v", masked, at, err)
+			} else if want && !strings.Contains(err.Error(), "column amount of cards.transactions") {
+				t.Errorf("%s masked: %v", masked, err)
+			}
+			if err == nil {
+				r.Close()
+			}
+		}
+	}
+}
+
 // TestQueryAtEndsWithTheGrant: of the one tenant, and not with that of another.
 func TestQueryAtEndsWithTheGrant(t *testing.T) {
 	for gone, wantEnd := range map[cardlake.Tenant]bool{"aurora": true, "bolivar": false} {

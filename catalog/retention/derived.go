@@ -52,16 +52,12 @@ func (k *Keeper) eraseDerived(ctx context.Context, r catalog.TenantRecord, w *wa
 		if isNew {
 			after = -1
 		}
-		sequence, files, err := k.removeRows(ctx, r, def, t, w, after, e)
+		sequence, err := k.removeRows(ctx, r, def, t, w, after, e)
+		if err == nil {
+			err = k.disposeDerived(ctx, r, def, t, isNew, e)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", def.FullName(), err)
-		}
-		if files > 0 {
-			d, err := k.dispose(ctx, t, dataPrefix(def, r.StorageID), func(string) bool { return true })
-			e.Disposal.add(d)
-			if err != nil {
-				return fmt.Errorf("%s: %w", def.FullName(), err)
-			}
 		}
 		hasMoved = hasMoved || sequence > before
 		if sequence > before {
@@ -75,11 +71,37 @@ func (k *Keeper) eraseDerived(ctx context.Context, r catalog.TenantRecord, w *wa
 			}
 		}
 	}
+	if err := k.disposeNotes(ctx, r, isNew, e); err != nil {
+		return err
+	}
 	if !hasMoved {
 		return nil
 	}
 	_, err := k.removeAll(ctx, cardlake.CheckpointPrefix(r.StorageID), &e.Disposal)
 	return err
+}
+
+// leftOf marks that files of a table were replaced which may still be there.
+func leftOf(def *cardlake.Table) string { return "derived/" + def.Name + "/left" }
+
+// disposeDerived removes for good the files of the table that are not live, if some were replaced,
+// by this run or by one that was killed, or if isNew says that somebody is wanted who was not
+// before: files of runs that were superseded have rows of whom no live file has any.
+func (k *Keeper) disposeDerived(ctx context.Context, r catalog.TenantRecord, def *cardlake.Table, t Table, isNew bool, e *Erased) error {
+	_, err := objects.ReadAll(ctx, k.lake.Store, erasuresPrefix(r.StorageID)+leftOf(def))
+	isLeft := !errors.Is(err, objects.ErrNotFound)
+	if isLeft && err != nil {
+		return err
+	}
+	if !isNew && !isLeft {
+		return nil
+	}
+	d, err := k.dispose(ctx, t, dataPrefix(def, r.StorageID), func(string) bool { return true })
+	e.Disposal.add(d)
+	if err != nil {
+		return err
+	}
+	return k.unmark(ctx, r, leftOf(def))
 }
 
 // removeAll removes every object under the prefix, older versions included.
@@ -101,13 +123,13 @@ func (k *Keeper) removeAll(ctx context.Context, prefix string, d *Disposal) (int
 }
 
 // removeRows removes rows until no file of a commit after the sequence number has one, and
-// returns up to which commit that is so and how many files had some.
-func (k *Keeper) removeRows(ctx context.Context, r catalog.TenantRecord, def *cardlake.Table, t Table, w *wanted, after int64, e *Erased) (sequence int64, files int, err error) {
+// returns up to which commit that is so.
+func (k *Keeper) removeRows(ctx context.Context, r catalog.TenantRecord, def *cardlake.Table, t Table, w *wanted, after int64, e *Erased) (sequence int64, err error) {
 	encoder := parquet.NewEncoder(def, k.cfg.Parquet)
 	for range maxRounds {
 		snapshot, live, err := t.Live(ctx)
 		if err != nil {
-			return 0, files, err
+			return 0, err
 		}
 		change, rows := catalog.Replace{Operation: catalog.OpOverwrite}, int64(0)
 		drop := func() {
@@ -124,7 +146,7 @@ func (k *Keeper) removeRows(ctx context.Context, r catalog.TenantRecord, def *ca
 			rest, gone, err := k.without(ctx, r, def, encoder, f, w)
 			if err != nil {
 				drop()
-				return 0, files, fmt.Errorf("rewrite %s: %w", f.Name, err)
+				return 0, fmt.Errorf("rewrite %s: %w", f.Name, err)
 			}
 			if gone > 0 {
 				change.Remove = append(change.Remove, f.Name)
@@ -133,25 +155,28 @@ func (k *Keeper) removeRows(ctx context.Context, r catalog.TenantRecord, def *ca
 			}
 		}
 		if len(change.Remove) == 0 {
-			return snapshot.Sequence, files, nil
+			return snapshot.Sequence, nil
 		}
 		if len(change.Add) == 0 {
 			change.Operation = catalog.OpDelete
 		}
+		if err := k.mark(ctx, r, leftOf(def), []byte("{}")); err != nil {
+			drop()
+			return 0, err
+		}
 		switch _, err := t.Replace(ctx, change); {
 		case err == nil:
 			e.Derived += rows
-			files += len(change.Remove)
 		case isMoved(err):
 			if !errors.Is(err, catalog.ErrUnknown) {
 				drop()
 			}
 		default:
 			drop()
-			return 0, files, err
+			return 0, err
 		}
 	}
-	return 0, files, ErrMoving
+	return 0, ErrMoving
 }
 
 // without writes a file's rows without those of whom is wanted, unless there are none of them,

@@ -22,13 +22,23 @@ import (
 // and a card; an empty one is NULL, where it may be.
 func (l *lake) putDerived(def *cardlake.Table, tenant cardlake.Tenant, day string, people ...[2]string) {
 	l.t.Helper()
+	var rows []map[string]string
+	for _, p := range people {
+		rows = append(rows, map[string]string{"customer_id": p[0], "card_token": p[1]})
+	}
+	l.putTexts(def, tenant, day, rows...)
+}
+
+// putTexts commits a file of a table, with a row for each map of texts, by column.
+func (l *lake) putTexts(def *cardlake.Table, tenant cardlake.Tenant, day string, rows ...map[string]string) {
+	l.t.Helper()
 	at, err := time.Parse(time.DateOnly, day)
 	l.check(err)
 	b := array.NewRecordBuilder(memory.DefaultAllocator, cardlake.ArrowSchema(def))
 	defer b.Release()
-	for i, p := range people {
+	for i, text := range rows {
+		text["tenant"] = string(tenant)
 		for j, c := range def.Columns {
-			text := map[string]string{"customer_id": p[0], "card_token": p[1], "tenant": string(tenant)}
 			switch b := b.Field(j).(type) {
 			case *array.StringBuilder:
 				v, ok := text[c.Name]

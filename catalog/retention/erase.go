@@ -27,6 +27,8 @@ type Erased struct {
 	Others int64 `json:"others,omitempty"`
 	// Derived counts rows that jobs had made of the person's, which are gone.
 	Derived int64 `json:"derived,omitempty"`
+	// Notes counts notes that were written beside labels of the person's events, which are gone.
+	Notes int64 `json:"notes,omitempty"`
 	Disposal
 
 	// Cards are the tokens that went, for zone A to take the cards out of the vault. They are
@@ -84,7 +86,7 @@ func (k *Keeper) Erase(ctx context.Context, tenant cardlake.Tenant, customer str
 func (e *Erased) numbers() map[string]int64 {
 	n := e.Disposal.numbers()
 	n["files"], n["rows"], n["looked"], n["others"], n["cards"] = int64(e.Files), e.Rows, int64(e.Looked), e.Others, int64(len(e.Cards))
-	n["derived"] = e.Derived
+	n["derived"], n["notes"] = e.Derived, e.Notes
 	return n
 }
 
@@ -252,6 +254,13 @@ func (k *Keeper) clean(ctx context.Context, r catalog.TenantRecord, t Table, w *
 		// Before a file is replaced, so that a run which is killed then is known to have left
 		// its older snapshots.
 		if err := k.mark(ctx, r, leftOver, []byte("{}")); err != nil {
+			return 0, err
+		}
+		// Also before: what tells which events are the person's goes with the rows.
+		if err := k.eraseNotes(ctx, r, l.todo, w, e); errors.Is(err, objects.ErrNotFound) {
+			lost, lostAt = err, snapshot.ID
+			continue
+		} else if err != nil {
 			return 0, err
 		}
 		isMoving := false

@@ -137,13 +137,21 @@ func jobAlerts(ctx context.Context, args []string, stdout, stderr io.Writer) (er
 	}
 	switch result.Count() {
 	case 0:
-		fmt.Fprintln(stderr, `(no alerts; "cardlake job list" shows whether job anomaly has been run)`)
+		fmt.Fprintln(stderr, `(no such alerts; "cardlake job list" shows whether job anomaly has been run)`)
 	case int64(q.n):
-		fmt.Fprintf(stderr, "(%d alerts; there may be more: see -n)\n", q.n)
+		fmt.Fprintf(stderr, "(%s; there may be more: see -n)\n", plural(int64(q.n), "alert"))
 	default:
-		fmt.Fprintf(stderr, "(%d alerts)\n", result.Count())
+		fmt.Fprintf(stderr, "(%s)\n", plural(result.Count(), "alert"))
 	}
 	return nil
+}
+
+// plural is a number of what the noun says.
+func plural(n int64, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 // writeAlerts writes alerts as people read them.

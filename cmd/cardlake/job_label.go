@@ -132,7 +132,7 @@ func jobReview(ctx context.Context, label labels.Label, args []string, stdout, s
 	}
 	fmt.Fprintf(stdout, "%s: %d %s", out.Tenant, out.Added, done)
 	if out.Known > 0 {
-		fmt.Fprintf(stdout, ", %d were before", out.Known)
+		fmt.Fprintf(stdout, ", %d already so", out.Known)
 	}
 	fmt.Fprintln(stdout)
 	return nil

@@ -95,7 +95,7 @@ func TestJobAlertsAndLabels(t *testing.T) {
 	if out, errs, err := jobCommandOf(t, jobConfirm, dir, "-tenant", "acme", mine[0], mine[1]); err != nil || out != "acme: 2 confirmed\n" {
 		t.Errorf("confirm: %q %q %v", out, errs, err)
 	}
-	if out, _, err := jobCommandOf(t, jobConfirm, dir, "-as", acme, mine[0]); err != nil || out != "acme: 0 confirmed, 1 were before\n" {
+	if out, _, err := jobCommandOf(t, jobConfirm, dir, "-as", acme, mine[0]); err != nil || out != "acme: 0 confirmed, 1 already so\n" {
 		t.Errorf("confirm again: %q %v", out, err)
 	}
 	if out, _, err := jobCommandOf(t, jobDismiss, dir, "-as", acme, mine[2], "-reason", "own holiday"); err != nil || out != "acme: 1 dismissed\n" {

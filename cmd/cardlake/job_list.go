@@ -70,7 +70,13 @@ func jobList(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	if err != nil {
 		return err
 	}
-	return format(ctx, stdout, out)
+	if err := format(ctx, stdout, out); err != nil {
+		return err
+	}
+	if len(out.rows) == 0 {
+		fmt.Fprintf(stderr, "(no such runs that %s may read; \"cardlake job run\" makes one)\n", d.caller.Principal)
+	}
+	return nil
 }
 
 // listRuns asks for the published runs, and for the model cards of the newest if they are given.

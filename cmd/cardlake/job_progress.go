@@ -15,7 +15,7 @@ import (
 
 const (
 	// screenEvery is how often a terminal's line is written anew, and screenLines how often
-	// a stage is told of elsewhere.
+	// a tenant's run is told of elsewhere.
 	screenEvery = 500 * time.Millisecond
 	screenLines = 15 * time.Second
 	// screenWidth is the longest line on a terminal.
@@ -61,13 +61,16 @@ func (p *jobProgress) report(now insights.Progress) {
 	at := time.Now()
 	s := p.stages[now.Tenant]
 	if s == nil || s.Stage != now.Stage || now.Done < s.Done {
-		s = &jobStage{since: at, first: now.Done}
+		told := at
+		if s != nil {
+			told = s.told // a log wants few lines, however many stages a run has
+		}
+		s = &jobStage{since: at, told: told, first: now.Done}
 		p.stages[now.Tenant] = s
 	}
 	s.Progress = now
 	switch {
-	case at.Sub(p.begun) < meterAfter:
-	case p.isTerminal && at.Sub(p.written) >= screenEvery:
+	case p.isTerminal && at.Sub(p.begun) >= meterAfter && at.Sub(p.written) >= screenEvery:
 		p.written, p.isShown = at, true
 		fmt.Fprint(p.w, eraseLine, p.line(at))
 	case !p.isTerminal && at.Sub(s.told) >= screenLines:
@@ -109,8 +112,8 @@ func (p *jobProgress) line(at time.Time) string {
 
 // text is how far the stage is, and about how long it takes still.
 func (s *jobStage) text(at time.Time) string {
-	if s.Total <= 0 {
-		if s.Done > 0 {
+	if s.Total <= 1 { // "0 of 1" tells nothing
+		if s.Total <= 0 && s.Done > 0 {
 			return fmt.Sprintf("%s, %d", s.Stage, s.Done)
 		}
 		return s.Stage

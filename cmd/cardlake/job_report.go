@@ -33,7 +33,9 @@ var reportFormats = []struct {
 
 // jobReport shows the model card of a run.
 func jobReport(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
-	fs := flagSet("job report", "JOB", "Shows the newest published run of a job for a tenant: what it read, how good its results are beside simple methods, how far the data moved since the run before, and figures. With several tenants that -as may read and no -tenant it lists their runs.", stderr)
+	fs := flagSet("job report", "JOB", `Shows the newest published run of a job for a tenant: what it read, how good its results are beside
+simple methods, how far the data moved since the run before, and figures. With several tenants that
+-as may read and no -tenant it lists their runs.`, stderr)
 	var place lakeflags.Flags
 	place.Define(fs, lakeflags.Read)
 	var d door
@@ -188,6 +190,9 @@ func (c cardReader) none(ctx context.Context, tenant, id string) error {
 		what += "; there are runs of " + strings.Join(jobs, ", ")
 	case id != "":
 		return fmt.Errorf("%s; without -run the newest one is shown", what)
+	}
+	if !slices.ContainsFunc(insightJobs(), func(j insights.Job) bool { return j.Name() == c.job }) {
+		return errors.New(what + "; there is no such job, see \"cardlake job\"")
 	}
 	return fmt.Errorf("%s; make one with \"cardlake job run %s\"", what, c.job)
 }

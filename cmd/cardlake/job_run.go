@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -394,19 +395,30 @@ func headline(c report.Card) string {
 	}
 	text := m.Name + " " + measure(m.Value, m.Unit)
 	if best, ok := m.Best(); ok {
-		text += ", " + best.Name + " " + measure(best.Value, m.Unit)
+		text += " (" + best.Name + ": " + measure(best.Value, m.Unit) + ")"
 	}
 	return text
 }
 
+// measure is a value with about three digits: the report has more.
 func measure(v float64, unit string) string {
-	switch unit {
-	case report.Share:
+	if unit == report.Share {
 		return strconv.FormatFloat(v*100, 'f', 1, 64) + "%"
-	case "":
-		return strconv.FormatFloat(v, 'g', 5, 64)
 	}
-	return strconv.FormatFloat(v, 'g', 5, 64) + " " + unit
+	decimals := 3
+	switch size := math.Abs(v); {
+	case v == math.Trunc(v), size >= 100:
+		decimals = 0
+	case size >= 10:
+		decimals = 1
+	case size >= 1:
+		decimals = 2
+	}
+	text := strconv.FormatFloat(v, 'f', decimals, 64)
+	if unit != "" {
+		text += " " + unit
+	}
+	return text
 }
 
 // checkParameters reports what is wrong with a job's parameters before a lake is opened.
@@ -429,7 +441,11 @@ func writeParameters(w io.Writer, job insights.Job) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(out, "PARAMETER\tDEFAULT\tMEANING")
 	for _, p := range job.Parameters() {
-		fmt.Fprintf(out, "%s\t%s\t%s\n", p.Name, orDash(p.Default), p.Doc)
+		value := p.Default
+		if codes := strings.Split(value, ","); len(codes) > 5 {
+			value = fmt.Sprintf("%s,… (%d codes)", strings.Join(codes[:3], ","), len(codes))
+		}
+		fmt.Fprintf(out, "%s\t%s\t%s\n", p.Name, orDash(value), p.Doc)
 	}
 	return out.Flush()
 }

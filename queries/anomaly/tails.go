@@ -94,7 +94,8 @@ func surprise(rarity float64) float64 { return 0 - math.Log(rarity)/2 }
 // precision resolves (as SciPy's skew has it).
 func skewSign(x []float64) int8 {
 	n := float64(len(x))
-	// In units of the largest magnitude, so that no power overflows.
+	// In units of about the largest magnitude, so that no power overflows: a power of two, so that
+	// what lies evenly about its mean still does.
 	var unit float64
 	for _, v := range x {
 		unit = max(unit, math.Abs(v))
@@ -102,6 +103,8 @@ func skewSign(x []float64) int8 {
 	if unit == 0 {
 		return 0
 	}
+	_, exponent := math.Frexp(unit)
+	unit = math.Ldexp(1, exponent-1)
 	var mean, second, third float64
 	for _, v := range x {
 		mean += v / unit

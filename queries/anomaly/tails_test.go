@@ -119,6 +119,8 @@ func TestSkewSign(t *testing.T) {
 		"right":    {[]float64{1, 1, 1, 9}, 1},
 		"left":     {[]float64{-9, 1, 1, 1}, -1},
 		"none":     {[]float64{-1, 0, 1}, 0},
+		"even":     {slices.Repeat([]float64{1, 2, 3, 4, 5}, 100), 0},
+		"cents":    {slices.Repeat([]float64{1e14, 2e14, 3e14}, 70), 0},
 		"constant": {[]float64{0.1, 0.1, 0.1}, 0},
 		"zero":     {[]float64{0, 0}, 0},
 		"huge":     {[]float64{1e308, -1e308, -1e308}, 1},

@@ -117,6 +117,9 @@ type inputs struct {
 	Labels       *int64 `json:",omitempty"`
 	Values       Values
 	Settings     []byte `json:",omitempty"`
+	// After is the sequence of the run that had taken this one's place when it was asked for
+	// again; 0 for one that had not been published before.
+	After int64 `json:",omitempty"`
 }
 
 // id returns the run's id.

@@ -138,6 +138,28 @@ func TestRunAtSnapshot(t *testing.T) {
 	if err != nil || out.Card.Window.Rows != 40 || out.Card.Previous != first.RunID {
 		t.Errorf("at the newest: %+v, %v", out.Card.Window, err)
 	}
+	// What is older does not take the place of what is newer.
+	table, err = l.Catalog.Table(t.Context(), cardlake.Transactions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := table.Current(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := transactions(acme, 9, 5)
+	for _, tx := range late {
+		tx.EventTime += 48 * time.Hour.Microseconds()
+		tx.IngestedAt = tx.EventTime
+	}
+	l.Add(late...)
+	if _, err := l.Run(counter{}, acme, nil); err != nil {
+		t.Fatal(err)
+	}
+	older := insights.Request{Tenant: acme, Snapshot: now.ID, Values: map[string]string{"least": "2"}}
+	if out, err := l.Runner().Run(t.Context(), counter{}, older); err == nil || !strings.Contains(err.Error(), "newer data") {
+		t.Errorf("older data after newer: %+v, %v", out, err)
+	}
 }
 
 func TestRefusals(t *testing.T) {
@@ -283,6 +305,196 @@ func TestTwoRunsAtOnce(t *testing.T) {
 	}
 }
 
+// TestSameRunOvertakes lets a run find, when it is about to be published, that the same run has
+// been published since it began, or one of newer rows: what readers have stays.
+func TestSameRunOvertakes(t *testing.T) {
+	for name, meanwhile := range map[string]func(*insightstest.Lake){
+		"same":       func(*insightstest.Lake) {},
+		"newer rows": func(l *insightstest.Lake) { l.Add(transactions(acme, 2, 30)...) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := insightstest.New(t, acme)
+			l.Add(transactions(acme, 1, 30)...)
+			var other insights.Outcome
+			deps, calls := l.Deps(), 0
+			deps.Table = func(ctx context.Context, def *cardlake.Table) (insights.Table, error) {
+				table, err := l.Table(ctx, def)
+				return broken{table, &calls, 4}, err // after the claims, and the removal of what a killed run left
+			}
+			slow := counter{before: func(*insights.Task) (err error) {
+				meanwhile(l)
+				other, err = l.Run(counter{}, acme, nil)
+				return err
+			}}
+			out, err := insights.New(deps, grants.Caller{Principal: insightstest.Principal}).Run(t.Context(), slow, insights.Request{Tenant: acme})
+			if name == "same" && (err != nil || out.State != insights.Unchanged || out.RunID != other.RunID) {
+				t.Errorf("the same run: %+v, %v", out, err)
+			}
+			if name != "same" && !errors.Is(err, catalog.ErrConflict) {
+				t.Errorf("a run of older rows: %+v, %v", out, err)
+			}
+			if got := l.Ask(acme, rowsOf); len(got) != 7 || got[0][0] != other.RunID {
+				t.Errorf("rows %v, want those of the run that was published", got)
+			}
+			if got := l.Ask(acme, `SELECT run_id FROM insights.runs`); len(got) != 1 {
+				t.Errorf("%d runs are published, want 1", len(got))
+			}
+		})
+	}
+}
+
+// TestTakenPlaceAgain asks for a run again whose place another has taken: it is made again, once.
+func TestTakenPlaceAgain(t *testing.T) {
+	l := insightstest.New(t, acme)
+	l.Add(transactions(acme, 1, 30)...)
+	ids := map[string]bool{}
+	for i, c := range []struct {
+		least string
+		state insights.State
+	}{
+		{"1", insights.Published}, {"5", insights.Published}, {"1", insights.Published}, {"1", insights.Unchanged},
+		{"5", insights.Published}, {"5", insights.Unchanged}, {"1", insights.Published},
+	} {
+		out, err := l.Run(counter{}, acme, map[string]string{"least": c.least})
+		if err != nil || out.State != c.state {
+			t.Fatalf("%d: %+v, %v", i, out, err)
+		}
+		if isNew := !ids[out.RunID]; isNew != (c.state == insights.Published) {
+			t.Errorf("%d: new id %t", i, isNew)
+		}
+		ids[out.RunID] = true
+		if got := l.Ask(acme, `SELECT run_id FROM views.insight_runs`); len(got) != 1 || got[0][0] != out.RunID {
+			t.Errorf("%d: readers have %v", i, got)
+		}
+		if got := l.Ask(acme, `SELECT DISTINCT run_id FROM insights.predictions`); len(got) != 1 || got[0][0] != out.RunID {
+			t.Errorf("%d: rows of %v", i, got)
+		}
+	}
+	again := insights.Request{Tenant: acme, Values: map[string]string{"least": "1"}, Check: true}
+	if out, err := l.Runner().Run(t.Context(), counter{}, again); err != nil || out.State != insights.Checked {
+		t.Errorf("checked: %+v, %v", out, err)
+	}
+}
+
+// TestKilledRunOfAnotherDay leaves a run's files without its row, as a kill does, and lets a run
+// be published that covers another day: the files go.
+func TestKilledRunOfAnotherDay(t *testing.T) {
+	l := insightstest.New(t, acme)
+	l.Add(transactions(acme, 1, 30)...)
+	first, err := l.Run(counter{}, acme, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps, calls := l.Deps(), 0
+	deps.Table = func(ctx context.Context, def *cardlake.Table) (insights.Table, error) {
+		table, err := l.Table(ctx, def)
+		return killed{broken{table, &calls, 4}}, err // before the row of insights.runs
+	}
+	killed := insights.Request{Tenant: acme, Values: map[string]string{"least": "5"}}
+	if _, err := insights.New(deps, grants.Caller{Principal: insightstest.Principal}).Run(t.Context(), counter{}, killed); !errors.Is(err, errBroken) {
+		t.Fatal(err)
+	}
+	if got := l.Ask(acme, `SELECT DISTINCT run_id FROM insights.predictions`); len(got) != 2 {
+		t.Fatalf("rows of %v", got)
+	}
+	later := transactions(acme, 2, 30)
+	for _, tx := range later {
+		tx.EventTime += 48 * time.Hour.Microseconds()
+	}
+	l.Add(later...)
+	second, err := l.Run(counter{}, acme, nil)
+	if err != nil || second.Left != nil {
+		t.Fatal(err, second.Left)
+	}
+	got := l.Ask(acme, `SELECT DISTINCT run_id FROM insights.predictions ORDER BY as_of`)
+	want := l.Ask(acme, `SELECT run_id FROM insights.runs ORDER BY sequence`)
+	if len(want) != 2 || want[0][0] != first.RunID || want[1][0] != second.RunID || len(got) != 2 || fmt.Sprint(sorted(got)) != fmt.Sprint(sorted(want)) {
+		t.Errorf("rows of %v, want of %v", got, want)
+	}
+}
+
+func sorted(rows [][]any) (out []string) {
+	for _, row := range rows {
+		out = append(out, row[0].(string))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// killed is a broken table that tells after its last call what a process tells that is killed
+// there: nothing, so that no file is taken back.
+type killed struct{ broken }
+
+func (k killed) Append(ctx context.Context, a catalog.Append) (catalog.Snapshot, error) {
+	s, err := k.broken.Append(ctx, a)
+	if errors.Is(err, errBroken) {
+		err = fmt.Errorf("%w: %w", catalog.ErrUnknown, err)
+	}
+	return s, err
+}
+
+// TestUnknownOutcome has a run not learn what became of one of its appends, which happened or did
+// not. Readers see a run whole whatever it was, and the next attempt makes good.
+func TestUnknownOutcome(t *testing.T) {
+	l := insightstest.New(t, acme)
+	l.Add(transactions(acme, 1, 30)...)
+	if _, err := l.Run(counter{}, acme, nil); err != nil {
+		t.Fatal(err)
+	}
+	whole := func(what, runID string) {
+		t.Helper()
+		got := l.Ask(acme, `SELECT count(*), count(DISTINCT p.run_id), count(DISTINCT customer_id), max(p.run_id)
+			FROM insights.predictions AS p JOIN views.insight_runs AS r ON p.run_id = r.run_id`)
+		if fmt.Sprint(got[0][:3]) != "[7 1 7]" || runID != "" && got[0][3] != runID {
+			t.Errorf("%s: readers have %v", what, got[0])
+		}
+		if got := l.Ask(acme, `SELECT run_id FROM insights.runs GROUP BY run_id HAVING count(*) > 1`); len(got) > 0 {
+			t.Errorf("%s: published twice: %v", what, got)
+		}
+	}
+	for at := 1; at <= 4; at++ {
+		for _, isDone := range []bool{false, true} {
+			what := fmt.Sprintf("append %d, done %t", at, isDone)
+			l.Add(transactions(acme, uint64(2*at+1), 10)...)
+			deps, calls := l.Deps(), 0
+			deps.Table = func(ctx context.Context, def *cardlake.Table) (insights.Table, error) {
+				table, err := l.Table(ctx, def)
+				return vague{table, &calls, at, isDone}, err
+			}
+			_, err := insights.New(deps, grants.Caller{Principal: insightstest.Principal}).Run(t.Context(), counter{}, insights.Request{Tenant: acme})
+			if !errors.Is(err, catalog.ErrUnknown) {
+				t.Fatalf("%s: %v", what, err)
+			}
+			whole(what, "")
+			out, err := l.Run(counter{}, acme, nil)
+			if err != nil || (out.State == insights.Unchanged) != (at == 4 && isDone) {
+				t.Fatalf("%s: again: %+v, %v", what, out.State, err)
+			}
+			whole(what+", again", out.RunID)
+		}
+	}
+}
+
+// vague does not tell what became of one of its appends.
+type vague struct {
+	insights.Table
+	calls  *int
+	at     int
+	isDone bool
+}
+
+func (v vague) Append(ctx context.Context, a catalog.Append) (catalog.Snapshot, error) {
+	if *v.calls++; *v.calls != v.at {
+		return v.Table.Append(ctx, a)
+	}
+	if v.isDone {
+		if s, err := v.Table.Append(ctx, a); err != nil {
+			return s, err
+		}
+	}
+	return catalog.Snapshot{}, catalog.ErrUnknown
+}
+
 type overtaken struct {
 	insights.Table
 	before func()
@@ -336,7 +548,7 @@ func TestStatementTexts(t *testing.T) {
 		t.Error(got)
 	}
 	at := time.Date(2026, 3, 1, 2, 3, 4, 5000, time.FixedZone("", 3600))
-	if got := insights.Time(at); got != "TIMESTAMPTZ '2026-03-01 01:03:04.000005+00'" {
+	if got := insights.Time(at); got != "TIMESTAMPTZ '2026-03-01 01:03:04.000005+00:00'" {
 		t.Error(got)
 	}
 }

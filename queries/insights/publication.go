@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
@@ -69,13 +70,10 @@ func (p *publication) offset(ctx context.Context, t Table) (int64, error) {
 	return positions[p.stream].Next, err
 }
 
-// claim keeps every earlier run of the job for the tenant from committing, and removes what a
-// run with the same id left when it was killed. The files of the run itself are in no table yet.
-func (p *publication) claim(ctx context.Context) error {
-	at, err := p.offset(ctx, p.runs)
-	if err != nil {
-		return err
-	}
+// claim takes insights.runs from offset at on, which keeps every earlier run of the job for the
+// tenant from committing, and removes what a run with the same id left when it was killed. The
+// files of the run itself are in no table yet.
+func (p *publication) claim(ctx context.Context, at int64) error {
 	p.ticket = at + 2 // past what a run that was stopped may have committed
 	if _, err := p.move(ctx, p.runs, nil, at, p.ticket); err != nil {
 		return err
@@ -92,7 +90,7 @@ func (p *publication) claim(ctx context.Context) error {
 			return err
 		}
 		err = p.remove(ctx, o, func(f cardlake.DataFile) bool {
-			return strings.Contains(f.Name, "/"+p.runID+"-")
+			return runOf(f) == p.runID
 		})
 		if err != nil {
 			return err
@@ -129,17 +127,27 @@ func (p *publication) withdraw(ctx context.Context) {
 	}
 }
 
-// supersede removes the files of the days that the run covers which were there before it.
-func (p *publication) supersede(ctx context.Context) error {
+// supersede removes the files of the days that the run covers which were there before it, and
+// those of other days that are of a run that was not published.
+func (p *publication) supersede(ctx context.Context, isPublished func(runID string) bool) error {
 	for _, o := range p.tables {
 		err := p.remove(ctx, o, func(f cardlake.DataFile) bool {
-			return f.Day >= p.from && f.Day <= p.to && f.Sequence < o.sequence
+			return f.Sequence < o.sequence && (f.Day >= p.from && f.Day <= p.to || !isPublished(runOf(f)))
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// runOf is the id of the run that wrote the file, "" for one that was written anew since.
+func runOf(f cardlake.DataFile) string {
+	id, _, _ := strings.Cut(path.Base(f.Name), "-")
+	if len(id) != len(ID()) {
+		return ""
+	}
+	return id
 }
 
 // removeAttempts bounds how often removing is planned anew because files were rewritten

@@ -1,10 +1,12 @@
 package insights
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -118,7 +120,7 @@ func (r *Runner) Run(ctx context.Context, job Job, q Request) (out Outcome, err 
 	if in.Values, err = values(job, q.Values); err != nil {
 		return out, err
 	}
-	at := queries.At{Tenant: q.Tenant, Snapshots: map[string]int64{}}
+	at := queries.At{Tenant: q.Tenant, Snapshots: map[string]int64{}, Clear: true}
 	if in.Snapshot == 0 {
 		if in.Snapshot, err = r.newest(ctx, cardlake.Transactions); err != nil {
 			return out, err
@@ -146,9 +148,29 @@ func (r *Runner) Run(ctx context.Context, job Job, q Request) (out Outcome, err 
 	for i := range published {
 		if published[i].ID == t.RunID {
 			same = &published[i]
-		} else if t.Previous == nil {
-			t.Previous = &published[i]
 		}
+	}
+	if same != nil && same != &published[0] {
+		// A run of other parameters or rows has taken its place. It is made again, as one that
+		// has an id of its own, unless it was.
+		switch in.After = published[1].Sequence; {
+		case in.id() == published[0].ID:
+			same = &published[0]
+		case q.Check:
+			in.After = 0
+		default:
+			same, in.After = nil, published[0].Sequence
+		}
+		t.RunID = in.id()
+	}
+	for i := range published {
+		if published[i].ID != t.RunID {
+			t.Previous = &published[i]
+			break
+		}
+	}
+	if len(published) > 0 {
+		t.newest = published[0].Sequence
 	}
 	switch {
 	case same != nil && !q.Check:
@@ -160,6 +182,9 @@ func (r *Runner) Run(ctx context.Context, job Job, q Request) (out Outcome, err 
 	}
 	if err := t.look(ctx); err != nil {
 		return out, err
+	}
+	if q.Snapshot != 0 && !q.Check && len(published) > 0 && published[0].AsOf.After(t.AsOf) {
+		return out, errors.New("a run of newer data is published, and readers would see this one in its place: leave the snapshot out, or compare only, with -check")
 	}
 	t.Card = &report.Card{
 		Job: job.Name(), Version: job.Version(), Tenant: string(q.Tenant), Run: t.RunID, Snapshot: in.Snapshot, AsOf: t.AsOf,
@@ -183,6 +208,7 @@ func (r *Runner) Run(ctx context.Context, job Job, q Request) (out Outcome, err 
 	if err := job.Run(ctx, t); err != nil {
 		return out, err
 	}
+	t.noteClocks()
 	if err := t.Card.Validate(); err != nil {
 		return out, fmt.Errorf("model card: %w", err)
 	}
@@ -202,11 +228,17 @@ func (r *Runner) Run(ctx context.Context, job Job, q Request) (out Outcome, err 
 	}
 	t.Report("publishing", 0, 0)
 	p, err := r.publish(ctx, job, t, tenant, in, started)
+	if errors.Is(err, catalog.ErrConflict) {
+		// Whoever was first may have published this very run.
+		if now, failed := r.published(ctx, t, job.Name()); failed == nil && len(now) > 0 && now[0].ID == t.RunID {
+			return Outcome{State: Unchanged, RunID: t.RunID, AsOf: now[0].AsOf, Card: now[0].Card}, nil
+		}
+	}
 	if err != nil {
 		return out, fmt.Errorf("publish: %w", err)
 	}
 	out.State = Published
-	if err := p.supersede(ctx); err != nil {
+	if err := r.supersede(ctx, t, job.Name(), p); err != nil {
 		out.Left = fmt.Errorf("remove files of runs that this one supersedes: %w", err)
 	}
 	return out, nil
@@ -245,7 +277,8 @@ func (r *Runner) newest(ctx context.Context, def *cardlake.Table) (int64, error)
 	return s.ID, err
 }
 
-// published returns the runs of the job that may matter: the newest two, and that of the id.
+// published returns the runs of the job that may matter, the newest first: the newest two, and
+// that of the id.
 func (r *Runner) published(ctx context.Context, t *Task, job string) ([]Run, error) {
 	const columns = `SELECT run_id, sequence, as_of, snapshot, version, digest, parameters, card FROM insights.runs WHERE job = `
 	var out []Run
@@ -253,11 +286,6 @@ func (r *Runner) published(ctx context.Context, t *Task, job string) ([]Run, err
 		run := Run{
 			ID: row[0].(string), Sequence: row[1].(int64), AsOf: row[2].(time.Time), Snapshot: row[3].(int64),
 			Version: row[4].(string), Digest: row[5].(string),
-		}
-		for _, have := range out {
-			if have.ID == run.ID {
-				return nil
-			}
 		}
 		if err := json.Unmarshal([]byte(row[6].(string)), &run.Values); err != nil {
 			return fmt.Errorf("insights.runs: parameters: %w", err)
@@ -270,23 +298,57 @@ func (r *Runner) published(ctx context.Context, t *Task, job string) ([]Run, err
 		out = append(out, run)
 		return nil
 	}
-	err := t.Each(ctx, columns+Text(job)+` ORDER BY sequence DESC LIMIT 2`, read)
-	if err == nil {
-		err = t.Each(ctx, columns+Text(job)+` AND run_id = `+Text(t.RunID), read)
-	}
+	err := t.Each(ctx, columns+Text(job)+` ORDER BY CASE WHEN run_id = `+Text(t.RunID)+` THEN 0 ELSE 1 END, sequence DESC LIMIT 3`, read)
+	slices.SortFunc(out, func(a, b Run) int { return cmp.Compare(b.Sequence, a.Sequence) })
 	return out, err
+}
+
+// supersede removes what the publication takes the place of, and what runs left that were killed.
+func (r *Runner) supersede(ctx context.Context, t *Task, job string, p *publication) error {
+	ids := map[string]bool{"": true} // of a file written anew nobody knows
+	err := t.Each(ctx, `SELECT run_id FROM insights.runs WHERE job = `+Text(job), func(row []any) error {
+		ids[row[0].(string)] = true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return p.supersede(ctx, func(id string) bool { return ids[id] })
 }
 
 // look learns how much there is.
 func (t *Task) look(ctx context.Context) error {
-	return t.Each(ctx, `SELECT count(*), min(event_time), max(event_time) FROM cards.transactions`, func(row []any) error {
+	isAhead := "epoch_us(event_time) - epoch_us(ingested_at) > " + strconv.FormatInt(mostAhead.Microseconds(), 10)
+	return t.Each(ctx, `SELECT count(*), min(event_time), max(event_time), count(*) FILTER (`+isAhead+`), max(event_time) FILTER (NOT (`+isAhead+`))
+		FROM cards.transactions`, func(row []any) error {
 		t.Rows = row[0].(int64)
 		if t.Rows == 0 {
 			return Refuse("events of the tenant", "none")
 		}
-		t.First, t.AsOf = row[1].(time.Time).UTC(), row[2].(time.Time).UTC().Add(time.Microsecond)
+		newest := row[2].(time.Time)
+		if ahead := row[3].(int64); ahead > 0 && ahead <= max(1, t.Rows/100) {
+			if in, ok := row[4].(time.Time); ok {
+				newest, t.ahead = in, ahead
+			}
+		}
+		t.First, t.AsOf = row[1].(time.Time).UTC(), newest.UTC().Add(time.Microsecond)
 		return nil
 	})
+}
+
+// mostAhead is how long after the lake took it an event may say that it happened. A few events
+// beyond that, at most one in a hundred, come from clocks that are wrong: one of them in 2099
+// would leave all others in a past that no window reaches. More of them are how the tenant's
+// clocks are.
+const mostAhead = 24 * time.Hour
+
+// noteClocks says that events are left out for their clocks.
+func (t *Task) noteClocks() {
+	if t.ahead > 0 {
+		t.Card.Notes = append(t.Card.Notes, report.Note{Kind: report.Warning, Text: fmt.Sprintf(
+			"Events that say they happened more than a day after the lake took them: %d. Their clocks are wrong; those after %s are left out.",
+			t.ahead, t.AsOf.Format("2006-01-02 15:04:05 UTC"))})
+	}
 }
 
 func (t *Task) drop(ctx context.Context) {
@@ -305,8 +367,14 @@ func (t *Task) digest(job Job) string {
 	return ID(parts...)
 }
 
-// publish makes the run what readers see. It goes on record first.
+// publish makes the run what readers see. It goes on record first. The grant is asked for again:
+// a run takes long, and a tenant may have been suspended since it began.
 func (r *Runner) publish(ctx context.Context, job Job, t *Task, tenant catalog.TenantRecord, in inputs, started time.Time) (*publication, error) {
+	if now, err := r.permitted(ctx, job, t.Tenant); err != nil {
+		return nil, err
+	} else if now.StorageID != tenant.StorageID {
+		return nil, errors.New("the tenant's name has been given anew")
+	}
 	line := r.line(job, t.Tenant, "job.publish")
 	line.Detail = map[string]string{"run": t.RunID, "snapshot": strconv.FormatInt(in.Snapshot, 10)}
 	line.Numbers = map[string]int64{}
@@ -336,7 +404,23 @@ func (r *Runner) publish(ctx context.Context, job Job, t *Task, tenant catalog.T
 		}
 		p.tables = append(p.tables, &output{table: table, name: def.FullName(), files: t.sheets[def].files})
 	}
-	if err := p.claim(ctx); err != nil {
+	at, err := p.offset(ctx, p.runs)
+	if err != nil {
+		return nil, err
+	}
+	// Whatever is published from here on moves the offset, and the claim fails.
+	isOvertaken := false
+	err = t.Each(ctx, `SELECT sequence FROM insights.runs WHERE job = `+Text(job.Name())+` AND sequence > `+strconv.FormatInt(t.newest, 10), func([]any) error {
+		isOvertaken = true
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if isOvertaken {
+		return nil, fmt.Errorf("another run of the job for this tenant was published meanwhile; run it again: %w", catalog.ErrConflict)
+	}
+	if err := p.claim(ctx, at); err != nil {
 		return nil, err
 	}
 	card, err := report.Encode(*t.Card)

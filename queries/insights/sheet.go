@@ -26,6 +26,10 @@ import (
 // Unscaled is a decimal of four places times 10,000.
 type Unscaled int64
 
+// MostMoney is the greatest sum of money that a row takes, in whole units: a row with more is an
+// error. A job that adds up without a bound stops there, and says so in its card.
+const MostMoney = 99_999_999_999_999.0
+
 const (
 	// maxUnscaled is the greatest decimal(18,4).
 	maxUnscaled = 999_999_999_999_999_999

@@ -19,7 +19,8 @@ type Task struct {
 	Tenant cardlake.Tenant
 	RunID  string
 	// First and AsOf bound the tenant's events at the snapshot: AsOf is a microsecond after the
-	// newest one, and does not come from a clock.
+	// newest one, and does not come from a clock. The few events of clocks that are far ahead are
+	// not before AsOf: a job reads what is before it.
 	First, AsOf time.Time
 	Rows        int64 // the tenant's events
 	Values      Values
@@ -33,6 +34,8 @@ type Task struct {
 	at       queries.At
 	sheets   map[*cardlake.Table]*sheet
 	from, to time.Time // what the run covers
+	ahead    int64     // events of clocks that are far ahead
+	newest   int64     // sequence of the newest published run when the run began, 0 if there was none
 	progress func(Progress)
 	folder   string // of checkpoints
 	owner    keys.Owner
@@ -121,7 +124,7 @@ func (t *Task) Report(stage string, done, total int64) {
 
 // Time writes an instant as SQL has it, for statements.
 func Time(at time.Time) string {
-	return "TIMESTAMPTZ '" + at.UTC().Format("2006-01-02 15:04:05.000000") + "+00'"
+	return "TIMESTAMPTZ '" + at.UTC().Format("2006-01-02 15:04:05.000000") + "+00:00'"
 }
 
 // Text writes a text as SQL has it, for statements.

@@ -1,38 +1,80 @@
 package predict
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
+
+	"github.com/cardlake/cardlake/internal/bench/meter"
 )
 
-// BenchmarkBGNBD fits a million customers, at the resolution of a day, and scores them for 30, 60
-// and 90 days. With CARDLAKE_HISTORIES set to a file, it writes their histories there as x,t_x,T,
-// for a reference to fit the same.
-func BenchmarkBGNBD(b *testing.B) {
-	const n = 1_000_000
-	h, _ := imitate(BGNBD{R: 0.8, Alpha: 12, A: 0.7, B: 3}, n, 365, 0, 1)
-	if name := os.Getenv("CARDLAKE_HISTORIES"); name != "" {
-		writeHistories(b, name, h)
+// benchHistories are customers over a year, at the resolution of a day: a million of them, or
+// less for a short run.
+func benchHistories(n int) []History {
+	if testing.Short() {
+		n /= 100
 	}
-	b.ReportAllocs()
+	h, _ := imitate(BGNBD{R: 0.8, Alpha: 12, A: 0.7, B: 3}, n, 365, 0, 1)
+	return h
+}
+
+// BenchmarkBGNBD fits a million customers and scores them for 30, 60 and 90 days.
+func BenchmarkBGNBD(b *testing.B) {
+	h := benchHistories(1_000_000)
+	var m meter.Meter
 	for b.Loop() {
+		m.Start()
 		c, err := NewCohort(h)
 		if err != nil {
 			b.Fatal(err)
 		}
-		m, fit, err := FitBGNBD(c)
+		model, fit, err := FitBGNBD(c)
 		if err != nil || !fit.Converged {
 			b.Fatal(fit, err)
 		}
-		if _, err := Score(m, c, []float64{30, 60, 90}); err != nil {
+		if _, err := Score(model, c, []float64{30, 60, 90}); err != nil {
 			b.Fatal(err)
 		}
+		m.Stop(int64(len(h)))
 		b.ReportMetric(float64(fit.Groups), "groups")
-		b.ReportMetric(fit.LogLikelihood, "LL")
+		b.ReportMetric(fit.LogLikelihood/float64(len(h)), "LL/row")
 	}
-	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "customers/s")
+	m.Report(b)
+}
+
+// BenchmarkReferenceLifetimes has lifetimes do the same with a tenth of such customers, if
+// CARDLAKE_PYTHON names an interpreter that has it.
+func BenchmarkReferenceLifetimes(b *testing.B) {
+	python := os.Getenv("CARDLAKE_PYTHON")
+	if python == "" {
+		b.Skip("CARDLAKE_PYTHON names no interpreter with lifetimes")
+	}
+	file := filepath.Join(b.TempDir(), "histories.csv")
+	writeHistories(b, file, benchHistories(100_000))
+	script := filepath.Join("..", "..", "internal", "bench", "insights", "predict_reference.py")
+	var sum meter.Figures
+	for b.Loop() {
+		c := exec.CommandContext(b.Context(), python, script, file)
+		c.Stderr = os.Stderr
+		out, err := c.Output()
+		if err != nil {
+			b.Fatal(err)
+		}
+		var f struct {
+			meter.Figures
+			LogLikelihood float64 `json:"log_likelihood"`
+		}
+		if err := json.Unmarshal(out, &f); err != nil {
+			b.Fatal(err)
+		}
+		sum.Rows, sum.CPU, sum.Wall, sum.Peak = sum.Rows+f.Rows, sum.CPU+f.CPU, sum.Wall+f.Wall, max(sum.Peak, f.Peak)
+		b.ReportMetric(f.LogLikelihood/float64(f.Rows), "LL/row")
+	}
+	sum.Report(b)
 }
 
 func writeHistories(b *testing.B, name string, histories []History) {
@@ -45,9 +87,16 @@ func writeHistories(b *testing.B, name string, histories []History) {
 	}
 }
 
+// BenchmarkParetoNBD fits a tenth of so many customers.
 func BenchmarkParetoNBD(b *testing.B) {
-	h, _ := imitate(ParetoNBD{R: 0.8, Alpha: 12, S: 0.9, Beta: 120}, 100_000, 365, 0, 1)
+	n := 100_000
+	if testing.Short() {
+		n /= 100
+	}
+	h, _ := imitate(ParetoNBD{R: 0.8, Alpha: 12, S: 0.9, Beta: 120}, n, 365, 0, 1)
+	var m meter.Meter
 	for b.Loop() {
+		m.Start()
 		c, err := NewCohort(h)
 		if err != nil {
 			b.Fatal(err)
@@ -56,6 +105,8 @@ func BenchmarkParetoNBD(b *testing.B) {
 		if err != nil || !fit.Converged {
 			b.Fatal(fit, err)
 		}
+		m.Stop(int64(len(h)))
 		b.ReportMetric(float64(fit.Groups), "groups")
 	}
+	m.Report(b)
 }

@@ -144,6 +144,23 @@ func TestFitsFindWhatMadeTheData(t *testing.T) {
 }
 
 // Where the mean value has no bound, the fit is one that has.
+// Customers who all spend the same are expected to go on doing so, to the cent.
+func TestGammaGammaOfOneValue(t *testing.T) {
+	for _, spread := range []float64{0, 1e-6} {
+		v := Values{N: make([]int, 200), Mean: make([]float64, 200)}
+		for i := range v.N {
+			v.N[i], v.Mean[i] = 3, 10+spread*float64(i%3)
+		}
+		m, _, err := FitGammaGamma(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := m.Expected(3, 10); math.Abs(e-10) > .005 || math.Abs(m.Mean()-10) > .005 {
+			t.Errorf("spread %g: %g is expected, %g of somebody new, want 10", spread, e, m.Mean())
+		}
+	}
+}
+
 func TestGammaGammaOfHeavyTails(t *testing.T) {
 	d := rand.New(rand.NewPCG(4, 4))
 	v := Values{N: make([]int, 5000), Mean: make([]float64, 5000)}

@@ -108,6 +108,12 @@ func FitGammaGamma(v Values) (GammaGamma, Fit, error) {
 		m, fit = fitAbove(unbounded)
 		fit.Regularised = true
 	}
+	if !fit.Converged {
+		// Customers who spend all the same leave p and q without a bound, and so steep a ridge
+		// that the climb ends beside it: γ, which decides the mean, is put on top.
+		m.Gamma = s.summit(m.P, m.Q) * s.unit
+		fit.LogLikelihood = GammaGamma{m.P, m.Q, m.Gamma / s.unit}.sum(s, 0, make([]float64, 3))
+	}
 	fit.LogLikelihood -= float64(s.customers) * math.Log(s.unit)
 	fit.Customers, fit.Groups = s.customers, s.customers
 	return m, fit, m.Validate()
@@ -214,6 +220,25 @@ func (m GammaGamma) sum(s *spending, least float64, grad []float64) float64 {
 	}
 	grad[0], grad[1], grad[2] = gp*m.P, gq*(m.Q-least), gg*m.Gamma
 	return total
+}
+
+// summit is the γ that is likeliest with p and q: where n·q = Σ (p·n+q)·γ/(γ+total), whose right side
+// rises with γ.
+func (s *spending) summit(p, q float64) float64 {
+	low, high := -60.0, 60.0 // of log γ
+	for range 100 {
+		middle := (low + high) / 2
+		gamma, sum := math.Exp(middle), 0.0
+		for i, k := range s.n {
+			sum += (p*k + q) * gamma / (gamma + s.total[i])
+		}
+		if sum < float64(s.customers)*q {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return math.Exp((low + high) / 2)
 }
 
 // Independence is the correlation of the number and the mean value of purchases over customers

@@ -40,10 +40,13 @@ func synthetic(tb testing.TB, users, items int) *Matrix {
 	return m
 }
 
-// benchUsers is how many customers the benchmarks have: a million, or what CARDLAKE_BENCH_USERS
-// says.
+// benchUsers is how many customers the benchmarks have: a million, less for a short run, or what
+// CARDLAKE_BENCH_USERS says.
 func benchUsers(b *testing.B) int {
 	b.Helper()
+	if testing.Short() {
+		return 10_000
+	}
 	s := os.Getenv("CARDLAKE_BENCH_USERS")
 	if s == "" {
 		return 1_000_000

@@ -23,11 +23,17 @@ func customers(rows int) Matrix {
 	return x
 }
 
-const benchRows = 1_000_000
+// benchRows is how many customers the benchmarks have: a million, or less for a short run.
+func benchRows() int {
+	if testing.Short() {
+		return 20_000
+	}
+	return 1_000_000
+}
 
 // measured reports what op takes for a million customers.
 func measured(b *testing.B, op func(x Matrix)) {
-	x := customers(benchRows)
+	x := customers(benchRows())
 	var f meter.Meter
 	for b.Loop() {
 		f.Start()
@@ -79,7 +85,7 @@ func BenchmarkReferenceKMeans(b *testing.B) {
 	if python == "" {
 		b.Skip("CARDLAKE_PYTHON names no interpreter with scikit-learn")
 	}
-	x := customers(benchRows)
+	x := customers(benchRows())
 	body, err := binary.Append(nil, binary.LittleEndian, x.Data)
 	if err != nil {
 		b.Fatal(err)

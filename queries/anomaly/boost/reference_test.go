@@ -259,7 +259,7 @@ func BenchmarkPredict(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64((cpu()-start).Nanoseconds())/float64(b.N)/float64(d.Rows()), "cpu-ns/row")
+	b.ReportMetric(float64((cpu()-start).Nanoseconds())/float64(b.N)/float64(d.Rows()), "predict-cpu-ns/row")
 }
 
 func BenchmarkContributions(b *testing.B) {

@@ -131,7 +131,7 @@ var sentences = [...]sentence{
 	{CompromisedTerminal, []Feature{CompromiseCards, Compromise}, when(
 		func(v *Vector) bool { return v[Compromise] >= 2 && v[CompromiseCards] >= 2 },
 		func(v *Vector) string {
-			return fmt.Sprintf("%s other cards that had been at one of this card's terminals have been used oddly elsewhere since; by chance so many are fewer than 1 in %s",
+			return fmt.Sprintf("%s other cards that had been at one of this card's terminals have been used oddly elsewhere since; by chance that many would be in fewer than 1 case of %s",
 				count(v[CompromiseCards]), number(math.Pow(10, math.Floor(float64(min(v[Compromise], 9))))))
 		})},
 	{ImpossibleTravel, []Feature{TravelSpeed, TravelKilometres, TravelMinutes}, func(c *Case) string {
@@ -142,10 +142,7 @@ var sentences = [...]sentence{
 		return fmt.Sprintf("used in %s %s after %s: %s", c.Place.within(), lasting(v[TravelMinutes]), c.Before.within(), distance(v[TravelKilometres]))
 	}},
 	{StolenCard, []Feature{CardSurge, CardCount1H, CardCount1D, CardSince, CardMerchants1H}, when(
-		func(v *Vector) bool { return v[CardSurge] >= 2 && v[CardCount1H] >= 2 },
-		func(v *Vector) string {
-			return fmt.Sprintf("the card's use number %s within an hour; it makes %s a day", count(v[CardCount1H]+1), rate(v[CardCount30D]/min(max(v[CardDays], 1), 28)))
-		})},
+		func(v *Vector) bool { return v[CardSurge] >= 2 && v[CardCount1H] >= 2 }, usesInAnHour)},
 	{StolenCard, []Feature{CardRising}, when(
 		func(v *Vector) bool { return v[CardRising] >= 3 },
 		func(v *Vector) string {
@@ -176,6 +173,9 @@ var sentences = [...]sentence{
 	{CompromisedTerminal, []Feature{ByStripe, EntryShare}, when(
 		func(v *Vector) bool { return v[ByStripe] == 1 && v[EntryShare] < .2 },
 		func(v *Vector) string {
+			if v[EntryShare] < .005 {
+				return "read by its stripe, as hardly ever before"
+			}
 			return fmt.Sprintf("read by its stripe, as %s of the card's uses", percent(v[EntryShare]))
 		})},
 	{"", []Feature{MCCDeviation}, when(
@@ -200,6 +200,18 @@ var sentences = [...]sentence{
 		})},
 	{"", []Feature{UnknownCard}, when(
 		func(v *Vector) bool { return v[UnknownCard] == 1 }, func(*Vector) string { return "a card with this number was never issued" })},
+	{"", []Feature{CardMerchants1H, CardCount1H, CardCount1D}, when(
+		func(v *Vector) bool { return v[CardCount1H] >= 1 && v[CardSurge] < 2 }, usesInAnHour)},
+	{"", []Feature{TriedDeclined, TriedCards}, when(
+		func(v *Vector) bool { return v[TriedDeclined] >= 1 && (v[TriedCards] < 3 || v[TriedDeclined] < 2) },
+		func(*Vector) string { return "a request was declined at this merchant in the 10 minutes before" })},
+	{"", []Feature{TravelKilometres, TravelSpeed, PlaceShare}, func(c *Case) string {
+		v := c.Vector
+		if v[NewPlace] == 1 || v[PlaceShare] >= usualPlace || v[TravelKilometres] <= shortWay || v[TravelSpeed] > airliner || c.Place == Nowhere {
+			return ""
+		}
+		return fmt.Sprintf("in %s, where it is seldom used, %s from its last use", c.Place.within(), distance(v[TravelKilometres]))
+	}},
 	{"", []Feature{HourShare, Night}, when(
 		func(v *Vector) bool { return v[HourShare] < .05 }, func(*Vector) string { return "at an hour when the card is hardly ever used" })},
 	{"", []Feature{NewMCC}, when(
@@ -210,6 +222,10 @@ var sentences = [...]sentence{
 		func(v *Vector) bool { return v[CardCount30D] == 0 }, func(*Vector) string { return "the card's first use in a month" })},
 	{"", []Feature{Declined}, when(
 		func(v *Vector) bool { return v[Declined] == 1 }, func(*Vector) string { return "declined" })},
+}
+
+func usesInAnHour(v *Vector) string {
+	return fmt.Sprintf("the card's use number %s within an hour; it makes %s a day", count(v[CardCount1H]+1), rate(v[CardCount30D]/min(max(v[CardDays], 1), 28)))
 }
 
 // within names a place so that "in" can stand before it.

@@ -47,7 +47,7 @@ func TestReasons(t *testing.T) {
 			features.Present: 1, features.ByStripe: 1, features.EntryShare: .03, features.NewPlace: 1, features.PlaceShare: 0, features.Marks: 2,
 			features.Compromise: 4.2, features.CompromiseCards: 6, features.TravelKilometres: 4313, features.TravelSpeed: 100,
 		})}, features.CompromisedTerminal, []string{
-			"6 other cards that had been at one of this card's terminals have been used oddly elsewhere since; by chance so many are fewer than 1 in 10,000",
+			"6 other cards that had been at one of this card's terminals have been used oddly elsewhere since; by chance that many would be in fewer than 1 case of 10,000",
 			"the card's first use in São Paulo, 4,300 km from its last",
 			"read by its stripe, as 3 % of the card's uses",
 		}},

@@ -38,40 +38,42 @@ func (s *spread) add(x float32) {
 }
 
 // quartiles returns the first quartile, the median and the third quartile on the axis of the
-// bins, and false if there are too few amounts.
+// bins, and false if there are too few amounts. It takes eight bins at once: they hold fewer than
+// 256 amounts, so that one multiplication adds each byte to all above it.
 func (s *spread) quartiles() (q [3]float32, ok bool) {
 	if s.total < spreadKnown {
 		return q, false
 	}
 	k, before, want := 0, float32(0), float32(s.total)/4
-	for i := 0; i < len(s.bins); i++ {
-		if i%8 == 0 && binary.LittleEndian.Uint64(s.bins[i:]) == 0 {
-			i += 7
-			continue
-		}
-		n := float32(s.bins[i])
-		if n == 0 {
-			continue
-		}
-		for before+n >= want {
-			q[k] = float32(i) + (want-before)/n
+	for at := 0; at < len(s.bins); at += 8 {
+		upTo := binary.LittleEndian.Uint64(s.bins[at:]) * 0x0101010101010101
+		for before+float32(upTo>>56) >= want {
+			i, below := 0, uint64(0)
+			for before+float32(upTo>>(8*i)&255) < want {
+				below = upTo >> (8 * i) & 255
+				i++
+			}
+			q[k] = float32(at+i) + (want-(before+float32(below)))/float32(s.bins[at+i])
 			if k++; k == len(q) {
 				return q, true
 			}
 			want += float32(s.total) / 4
 		}
-		before += n
+		before += float32(upTo >> 56)
 	}
 	return q, true
 }
 
 // deviation returns how far x lies from the median in robust standard deviations of the
 // logarithm, taken as the distance of the quartiles by 1.349 and as no less than one bin, and
-// the ratio of the amount to the median. Both are 0 if there are too few amounts.
-func (s *spread) deviation(x float32) (z, ratio float32) {
+// how far it lies on the axis of the bins; false if there are too few amounts.
+func (s *spread) deviation(x float32) (z, above float32, ok bool) {
 	q, ok := s.quartiles()
 	if !ok {
-		return 0, 0
+		return 0, 0, false
 	}
-	return (x - q[1]) / max((q[2]-q[0])/1.349, 1), float32(math.Exp2(float64(x-q[1]) / 2))
+	return (x - q[1]) / max((q[2]-q[0])/1.349, 1), x - q[1], true
 }
+
+// ratio is that of two amounts of which one lies so far above the other on the axis of the bins.
+func ratio(above float32) float32 { return float32(math.Exp2(float64(above) / 2)) }

@@ -127,8 +127,9 @@ func (m *moment) own() {
 	}
 }
 
-// history sets the features that cards, merchants and terminals have in common.
-func (m *moment) history(at Feature, t *totals, s *spread, first, last uint32) (ratio float32) {
+// history sets the features that cards, merchants and terminals have in common. It returns how far
+// the amount lies above the median on the axis of spreads; false if it cannot be told.
+func (m *moment) history(at Feature, t *totals, s *spread, first, last uint32) (above float32, ok bool) {
 	v := m.v[at : at+Feature(len(history))]
 	for i := range Feature(spans) {
 		v[atCount+i] = t.count[i]
@@ -137,11 +138,11 @@ func (m *moment) history(at Feature, t *totals, s *spread, first, last uint32) (
 		v[atDeclined+i] = share(t.declined[i], t.count[i])
 	}
 	if m.e.Amount > 0 {
-		v[atDeviation], ratio = s.deviation(m.x)
+		v[atDeviation], above, ok = s.deviation(m.x)
 	}
 	v[atSurge] = surge(t.count[inHour], t.count[inMonth], first, m.now)
 	v[atSince] = since(m.now, last)
-	return ratio
+	return above, ok
 }
 
 func (m *moment) card() {
@@ -156,7 +157,9 @@ func (m *moment) card() {
 	var t totals
 	c.window.turn(m.now)
 	c.window.totals(&t)
-	v[CardRatio] = m.history(CardCount1H, &t, &c.spread, c.first, m.ofCard.last)
+	if above, ok := m.history(CardCount1H, &t, &c.spread, c.first, m.ofCard.last); ok {
+		v[CardRatio] = ratio(above)
+	}
 	v[CardDays] = float32(m.now-c.first) / day
 	v[CardDeclinesInRow] = float32(c.declines)
 	v[CardRising] = float32(m.rising(c))
@@ -253,7 +256,7 @@ func (m *moment) bin() {
 
 func (m *moment) peers() {
 	if m.ofMCC != nil && m.e.Amount > 0 {
-		m.v[MCCDeviation], _ = m.ofMCC.value.spread.deviation(m.x)
+		m.v[MCCDeviation], _, _ = m.ofMCC.value.spread.deviation(m.x)
 	}
 }
 

@@ -110,7 +110,7 @@ type run struct {
 	days   []*day // of the history, those without events left out
 	labels *labels
 	// dismissed is when the tenant dismissed alerts of a card and pattern.
-	dismissed map[subject][]int64
+	dismissed map[subject][]dismissal
 }
 
 // Run computes features of what has no checkpoint, scores the last days, and writes their
@@ -131,8 +131,10 @@ func (j *Job) Run(ctx context.Context, t *insights.Task) error {
 	r.dismissed = r.dismissals()
 	first := r.firstScored()
 	if first < 0 {
-		return insights.Refuse(fmt.Sprintf("a day with events after %d days of history with %d authorizations", r.warm, leastReference),
-			"%d days with %d authorizations", len(r.days), r.events())
+		return insights.Refuse(
+			fmt.Sprintf("a day with events after %d days of history, and of the %d days before it a sample of %d authorizations, at most %d a day",
+				r.warm, referenceDays, leastReference, sampleADay),
+			"%d days with events over a span of %d, with %d authorizations", len(r.days), r.days[len(r.days)-1].date-r.days[0].date+1, r.events())
 	}
 	from := max(r.days[first].date, dateOf(t.AsOf.Add(-time.Microsecond))-date(r.settings.days)+1)
 	t.Covers(from.Time(), t.AsOf)

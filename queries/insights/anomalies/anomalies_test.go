@@ -336,7 +336,7 @@ func TestLabels(t *testing.T) {
 	if learned[0][1] == int64(0) || learned[0][0] != learned[0][1] || learned[0][2] != true {
 		t.Errorf("alerts with a probability: %v", learned)
 	}
-	for _, name := range []string{"precision", "recall"} {
+	for _, name := range []string{"alerts reported as fraud", "reported frauds with an alert"} {
 		i := slices.IndexFunc(out.Card.Metrics, func(m metric) bool { return m.Name == name })
 		if i < 0 {
 			t.Fatalf("the card has no %s", name)
@@ -390,6 +390,73 @@ func TestDismissed(t *testing.T) {
 	if !dismissed {
 		t.Error("the alert that was dismissed is gone itself")
 	}
+	// Whoever dismissed it was wrong, and says so.
+	if _, err := desk(l, at.Add(time.Second)).Review(t.Context(), acme, labels.Fraud, "", []string{rows[first][0].(string)}); err != nil {
+		t.Fatal(err)
+	}
+	run(t, l, acme)
+	isBack := slices.ContainsFunc(l.Ask(acme, `SELECT alert_id, card_token, pattern, event_time FROM insights.alerts`), func(row []any) bool {
+		return row[3].(time.Time).After(at.Add(time.Second)) && of(row) == of(rows[first])
+	})
+	if !isBack {
+		t.Error("a dismissal that was taken back keeps alerts of the card away")
+	}
+}
+
+// TestCheckpointsOfOtherCards gives the job checkpoints that were made of the same events before
+// their cards' tokens were drawn anew, as an erasure does: it must not go on from them.
+func TestCheckpointsOfOtherCards(t *testing.T) {
+	t.Parallel()
+	made := insightstest.New(t, acme)
+	txs, _ := simulated(t, acme, 5, 1500, 9, 3000)
+	made.Add(txs...)
+	run(t, made, acme)
+
+	anew := func() *insightstest.Lake {
+		l := insightstest.New(t, acme)
+		txs, _ := simulated(t, acme, 5, 1500, 9, 3000)
+		number := map[string]int{}
+		var tokens []string
+		for _, tx := range txs {
+			if _, ok := number[tx.CardToken]; !ok {
+				number[tx.CardToken] = len(tokens)
+				tokens = append(tokens, tx.CardToken)
+			}
+			tx.CardToken = tokens[number[tx.CardToken]/2*2] // two cards become one
+		}
+		l.Add(txs...)
+		return l
+	}
+	alone := anew()
+	want := run(t, alone, acme)
+	l := anew()
+	from, err := made.Tenants.Lookup(acme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := l.Tenants.Lookup(acme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for info, err := range made.Store.List(t.Context(), cardlake.CheckpointPrefix(from.StorageID)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := objects.ReadAll(t.Context(), made.Store, info.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.Replace(info.Name, string(from.StorageID), string(to.StorageID), 1)
+		if err := l.Store.Put(t.Context(), name, keys.OwnerOf(to.StorageID), body); err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n == 0 {
+		t.Fatal("there are no checkpoints")
+	}
+	same(t, "with checkpoints of other cards", run(t, l, acme), want)
 }
 
 func TestRefuses(t *testing.T) {
@@ -401,7 +468,7 @@ func TestRefuses(t *testing.T) {
 	for _, tenant := range []cardlake.Tenant{acme, zeta} {
 		_, err := l.Run(anomalies.New(), tenant, short)
 		var r *insights.Refusal
-		if !errors.As(err, &r) || !strings.Contains(r.Need, "4 days of history with 500 authorizations") {
+		if !errors.As(err, &r) || !strings.Contains(r.Need, "4 days of history, and of the 28 days before it a sample of 500 authorizations") {
 			t.Errorf("%s: %v", tenant, err)
 		}
 	}

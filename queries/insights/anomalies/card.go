@@ -32,7 +32,7 @@ func (r *run) card(days []scoredDay) error {
 	c.Evaluation = fmt.Sprintf("Each day is scored by what was known before it, by models refitted every %d days; the days to %s, exclusive, were learned from only.",
 		r.refit, (r.days[0].date + date(r.warm)).String())
 	c.Metrics = append(c.Metrics,
-		report.Metric{Name: "alerts a day", Value: ratio(alerts, len(days)), Unit: "alerts", Doc: "Mean over the days scored."},
+		report.Metric{Name: "alerts a day", Value: ratio(alerts, len(days)), Doc: "Mean over the days scored."},
 		report.Metric{Name: "alerts with a known pattern", Value: ratio(named, alerts), Unit: report.Share, Doc: "The others are unusual in some other way."},
 	)
 	c.Notes = append(c.Notes,
@@ -115,12 +115,12 @@ func (r *run) judged(days []scoredDay) error {
 		return out
 	}
 	c.Metrics = append(c.Metrics,
-		report.Metric{Name: "precision", Value: ratio(hits, alerts), Unit: report.Share, Better: report.Higher, Baselines: baselines(alerts), Doc: "Of the alerts, those that the tenant reports as fraud. What has not been reported yet counts as wrong."},
-		report.Metric{Name: "recall", Value: ratio(hits, frauds), Unit: report.Share, Better: report.Higher, Baselines: baselines(frauds), Doc: "Of the frauds that the tenant reports on these days, those that had an alert."},
-		report.Metric{Name: "reported frauds", Value: float64(frauds), Unit: "events", Doc: "On the days scored."},
+		report.Metric{Name: "alerts reported as fraud", Value: ratio(hits, alerts), Unit: report.Share, Better: report.Higher, Baselines: baselines(alerts), Doc: "Precision: of the alerts, those that the tenant reports as fraud. What has not been reported yet counts as wrong, so that it is low where little is reported."},
+		report.Metric{Name: "reported frauds with an alert", Value: ratio(hits, frauds), Unit: report.Share, Better: report.Higher, Baselines: baselines(frauds), Doc: "Recall: of the frauds that the tenant reports on these days, those that had an alert."},
+		report.Metric{Name: "reported frauds", Value: float64(frauds), Doc: "On the days scored."},
 	)
 	if reported > 0 {
-		c.Metrics = append(c.Metrics, report.Metric{Name: "confirmed of those reported on", Value: ratio(hits, reported), Unit: report.Share, Better: report.Higher, Doc: "Of the alerts of which the tenant has said anything, those that were fraud."})
+		c.Metrics = append(c.Metrics, report.Metric{Name: "confirmed of the alerts reported on", Value: ratio(hits, reported), Unit: report.Share, Better: report.Higher, Doc: "Of the alerts of which the tenant has said anything, those that were fraud."})
 	}
 	return r.curves(ours, isFraud, rivals, frauds, probabilities, known)
 }
@@ -255,7 +255,7 @@ func distribution(days []scoredDay) report.Figure {
 	const bins = 40
 	f := report.Figure{
 		Name: "scores", Kind: report.Line, Title: "Scores of alerts and of sampled events", Caption: "The less the two overlap, the more alerts stand out from what is usual.",
-		X: report.Axis{Label: "score in nats: surprise in all"}, Y: report.Axis{Label: "events", Unit: report.Share},
+		X: report.Axis{Label: "score: how surprising, in nats"}, Y: report.Axis{Label: "share of the events", Unit: report.Share},
 	}
 	for _, x := range []struct {
 		name   string

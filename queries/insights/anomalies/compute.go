@@ -1,11 +1,10 @@
 package anomalies
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,8 +20,8 @@ func (r *run) list(ctx context.Context, version string) error {
 	back := r.AsOf.AddDate(0, 0, -r.history)
 	from := dateOf(time.Date(back.Year(), back.Month(), 1, 0, 0, 0, 0, time.UTC))
 	chain := insights.ID("days", version, from.String(), fmt.Sprint(features.Features, r.budget, r.warm, r.refit))
-	err := r.Each(ctx, `SELECT epoch_us(date_trunc('day', event_time)), count(*), epoch_us(max(ingested_at)), CAST(bit_xor(hash(event_id)) AS VARCHAR)
-		FROM cards.transactions WHERE event_type = 'authorization' AND event_time >= `+insights.Time(from.Time())+` GROUP BY 1 ORDER BY 1`,
+	err := r.Each(ctx, `SELECT epoch_us(date_trunc('day', event_time)), count(*), epoch_us(max(ingested_at)), CAST(bit_xor(hash(event_id, card_token)) AS VARCHAR)
+		FROM cards.transactions WHERE event_type = 'authorization' AND event_time >= `+insights.Time(from.Time())+` AND event_time < `+insights.Time(r.AsOf)+` GROUP BY 1 ORDER BY 1`,
 		func(row []any) error {
 			d := &day{date: dateOf(time.UnixMicro(row[0].(int64))), events: int(row[1].(int64))}
 			chain = insights.ID("day", chain, d.date.String(), fmt.Sprint(row[1:]...))
@@ -37,14 +36,16 @@ func (r *run) list(ctx context.Context, version string) error {
 }
 
 // Keys of checkpoints.
-func dayKey(d date) string   { return "day-" + d.String() }
-func stateKey(d date) string { return "state-" + d.String() }
+func dayKey(d date) string         { return "day-" + d.String() }
+func stateKey(d date) string       { return "state-" + d.String() }
+func partKey(d date, n int) string { return stateKey(d) + "." + strconv.Itoa(n) }
 
-// keptStates is how many of the last days have their state kept, beside one a week.
+// keptStates is how many of the last days have their state kept, beside one in four weeks: that of
+// a million cards has half a gigabyte.
 const keptStates = 3
 
 func (r *run) keepsState(d date) bool {
-	return d > r.days[len(r.days)-1].date-keptStates || d%7 == 0
+	return d > r.days[len(r.days)-1].date-keptStates || d%28 == 0
 }
 
 // rowsAtOnce bounds the rows of the days that one statement reads. A statement has a cost of its
@@ -98,53 +99,6 @@ func (r *run) load(ctx context.Context) (int, error) {
 	return len(r.days), nil
 }
 
-// savedRates is the line before the features of a state.
-type savedRates struct {
-	Chain string
-	Rates rates
-}
-
-// resume takes up the state at the end of the newest day, of the first known ones, that has one.
-func (p *pass) resume(ctx context.Context, known int) error {
-	p.state, p.rates = features.New(), rates{}
-	if known == len(p.days) {
-		p.next = known
-		return nil
-	}
-	for i := known - 1; i >= 0; i-- {
-		d := p.days[i]
-		if !p.keepsState(d.date) {
-			continue
-		}
-		body, err := p.Load(ctx, stateKey(d.date))
-		if ctx.Err() != nil {
-			return err
-		}
-		head, rest, ok := bytes.Cut(body, []byte{'\n'})
-		var saved savedRates
-		if err != nil || !ok || json.Unmarshal(head, &saved) != nil || saved.Chain != d.chain || saved.Rates == nil {
-			continue
-		}
-		if state, err := features.Read(bytes.NewReader(rest)); err == nil {
-			p.state, p.rates, p.next = state, saved.Rates, i+1
-			return nil
-		}
-	}
-	return nil
-}
-
-func (p *pass) saveState(ctx context.Context, d *day) error {
-	head, err := json.Marshal(savedRates{d.chain, p.rates})
-	if err != nil {
-		return err
-	}
-	body := bytes.NewBuffer(append(head, '\n'))
-	if _, err := p.state.WriteTo(body); err != nil {
-		return err
-	}
-	return p.Save(ctx, stateKey(d.date), body.Bytes())
-}
-
 // forget removes checkpoints of days that are not kept.
 func (r *run) forget(ctx context.Context) error {
 	wanted := map[string]bool{}
@@ -157,7 +111,8 @@ func (r *run) forget(ctx context.Context) error {
 		return err
 	}
 	for _, key := range saved {
-		if (strings.HasPrefix(key, "day-") || strings.HasPrefix(key, "state-")) && !wanted[key] {
+		of, _, _ := strings.Cut(key, ".") // of a part
+		if (strings.HasPrefix(key, "day-") || strings.HasPrefix(key, "state-")) && !wanted[of] {
 			if err := r.Forget(ctx, key); err != nil {
 				return err
 			}

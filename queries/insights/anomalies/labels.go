@@ -105,17 +105,28 @@ type subject struct {
 	pattern features.Pattern
 }
 
-// dismissals returns when alerts were dismissed: reviewed as genuine.
-func (r *run) dismissals() map[subject][]int64 {
-	out := map[subject][]int64{}
+// dismissal is a review that found an event genuine, and holds until somebody reports it as fraud.
+type dismissal struct{ from, until int64 } // microseconds; until is exclusive
+
+// dismissals returns when alerts were dismissed.
+func (r *run) dismissals() map[subject][]dismissal {
+	out := map[subject][]dismissal{}
 	for _, d := range r.days {
 		for i := range d.rows {
 			x := &d.rows[i]
-			for _, l := range r.labels.of[x.id] {
-				if l.source == "review" && !l.isFraud {
-					k := subject{x.card, x.features.Pattern()}
-					out[k] = append(out[k], l.reported)
+			all := r.labels.of[x.id]
+			for _, l := range all {
+				if l.source != "review" || l.isFraud {
+					continue
 				}
+				one := dismissal{l.reported, math.MaxInt64}
+				for _, later := range all {
+					if later.isFraud && later.reported >= l.reported {
+						one.until = min(one.until, later.reported)
+					}
+				}
+				k := subject{x.card, x.features.Pattern()}
+				out[k] = append(out[k], one)
 			}
 		}
 	}

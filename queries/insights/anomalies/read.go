@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -28,7 +29,7 @@ type rates map[string]float64
 // time and id. The event is overwritten by the next.
 func each(ctx context.Context, t *insights.Task, from, to date, r rates, do func(*features.Event) error) (err error) {
 	result, err := t.Query(ctx, "SELECT "+columns+" FROM cards.transactions WHERE event_type = 'authorization' AND event_time >= "+
-		insights.Time(from.Time())+" AND event_time < "+insights.Time(to.Time())+" ORDER BY event_time, event_id")
+		insights.Time(from.Time())+" AND event_time < "+insights.Time(earlier(to.Time(), t.AsOf))+" ORDER BY event_time, event_id")
 	if err != nil {
 		return err
 	}
@@ -48,6 +49,13 @@ func each(ctx context.Context, t *insights.Task, from, to date, r rates, do func
 			return err
 		}
 	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // table is a batch with its columns by type.

@@ -171,10 +171,10 @@ func (r *run) pick(all []scored) []scored {
 }
 
 // isQuiet says that the tenant had dismissed an alert of the same card and pattern when the event
-// happened, not long before.
+// happened, not long before, and nobody had reported that event as fraud by then.
 func (r *run) isQuiet(s *scored) bool {
-	for _, at := range r.dismissed[subject{s.card, s.pattern}] {
-		if at < s.time && s.time-at <= quiet.Microseconds() {
+	for _, d := range r.dismissed[subject{s.card, s.pattern}] {
+		if d.from < s.time && s.time <= d.until && s.time-d.from <= quiet.Microseconds() {
 			return true
 		}
 	}

@@ -113,6 +113,9 @@ func round(x float64) float64 {
 		return 0
 	}
 	unit := math.Pow(10, 3-math.Floor(math.Log10(math.Abs(x))))
+	if math.IsInf(unit, 0) || unit == 0 {
+		return x
+	}
 	return math.Round(x*unit) / unit
 }
 

@@ -68,7 +68,7 @@ func New(tb testing.TB, tenants ...cardlake.Tenant) *Lake {
 	l.check(err)
 	parser := embedded.NewParser()
 	tb.Cleanup(func() { parser.Close() })
-	engine := embedded.New(embedded.Tables(l.Catalog.Table), l.Store, embedded.Config{})
+	engine := embedded.New(embedded.Tables(l.Catalog.Table), l.Store, embedded.Config{Memory: 1 << 30})
 	tb.Cleanup(func() { engine.Close() })
 	l.Gateway = queries.New(parser, engine, l.Grants, l.Log, queries.Config{MaxRows: -1, Timeout: time.Hour, Views: views.All})
 	return l

@@ -117,6 +117,9 @@ func (d *Desk) Review(ctx context.Context, tenant cardlake.Tenant, label Label, 
 				return errors.New("the alerts are of several tenants: review those of one at a time")
 			}
 			of = t
+			if id, _ := row[1].(string); !isEventID(id) {
+				return errors.New("a review is of an event, and the ids of events are not given to you as they are: ask for a grant of column event_id of insights.alerts")
+			}
 			r := Report{EventID: row[1].(string), Label: label, Note: note, alertID: row[0].(string)}
 			if label == Fraud {
 				r.Pattern, _ = row[2].(string)

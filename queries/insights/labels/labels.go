@@ -89,12 +89,17 @@ func CheckNote(note string) error {
 	switch {
 	case len(note) > maxNote:
 		return fmt.Errorf("note is longer than %d bytes", maxNote)
-	case !utf8.ValidString(note) || strings.ContainsFunc(note, unicode.IsControl):
+	case !utf8.ValidString(note) || strings.ContainsFunc(note, isLayout):
 		return errors.New("note is not UTF-8 text of one line")
 	case holdsCardNumber(note):
 		return errors.New("note holds what looks like a card number, which the lake must not hold")
 	}
 	return nil
+}
+
+// isLayout reports whether a sign breaks lines, controls a terminal, or turns the direction of text around, so that it reads as another.
+func isLayout(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
 }
 
 func isNoWord(r rune) bool {
@@ -115,24 +120,38 @@ func isEventID(s string) bool {
 	return true
 }
 
-// holdsCardNumber reports whether 13 to 19 digits in a row, set apart by at most single spaces, dots or dashes, pass Luhn's check (ISO/IEC 7812-1, annex B).
+// maxGap is how many signs may stand between two digits of a card number as people write it: " - ".
+const maxGap = 3
+
+// holdsCardNumber reports whether 13 to 19 digits in a row, of any script, set apart by no more than a few spaces, dots or dashes, pass
+// Luhn's check (ISO/IEC 7812-1, annex B). Signs that nobody sees do not count.
 func holdsCardNumber(s string) bool {
 	var digits []byte
-	gap := false
-	for i := 0; i <= len(s); i++ {
+	gap := 0
+	for _, r := range s {
 		switch {
-		case i < len(s) && s[i] >= '0' && s[i] <= '9':
-			digits, gap = append(digits, s[i]-'0'), false
-		case i < len(s) && (s[i] == ' ' || s[i] == '-' || s[i] == '.') && !gap:
-			gap = true
+		case unicode.IsDigit(r):
+			digits, gap = append(digits, digitOf(r)), 0
+		case unicode.Is(unicode.Cf, r):
+		case (unicode.IsSpace(r) || unicode.Is(unicode.Pd, r) || r == '.') && gap < maxGap:
+			gap++
 		default:
 			if anyLuhn(digits) {
 				return true
 			}
-			digits, gap = digits[:0], false
+			digits, gap = digits[:0], 0
 		}
 	}
-	return false
+	return anyLuhn(digits)
+}
+
+// digitOf is the value of a digit: the digits of a script follow each other from 0 on (The Unicode Standard, section 4.6).
+func digitOf(r rune) byte {
+	n := 0
+	for unicode.IsDigit(r - 1 - rune(n)) {
+		n++
+	}
+	return byte(n % 10)
 }
 
 func anyLuhn(digits []byte) bool {

@@ -45,10 +45,12 @@ func (m *measured) metrics(currency string) []report.Metric {
 		return []report.Baseline{{Name: "same rate as before", Value: same}, {Name: "mean of all", Value: average}}
 	}
 	metrics := []report.Metric{
-		{Name: "error of a customer's purchases", Value: h.Model.MAE, Better: report.Lower, Baselines: both(h.SameRate.MAE, h.Average.MAE),
-			Doc: "Mean absolute difference between the purchases that were expected of a customer in the held-out days and those that were."},
-		{Name: "error of a customer's purchases, squared", Value: h.Model.RMSE, Better: report.Lower, Baselines: both(h.SameRate.RMSE, h.Average.RMSE),
-			Doc: "Root of the mean squared difference: large misses count more."},
+		// First, because what is expected is a mean, and of all forecasts the mean has the least
+		// squared error; the least absolute error is the median's, which for a seldom customer is 0.
+		{Name: "error of a customer's purchases (RMSE)", Value: h.Model.RMSE, Unit: "purchases", Better: report.Lower, Baselines: both(h.SameRate.RMSE, h.Average.RMSE),
+			Doc: "Root of the mean squared difference between the purchases that were expected of a customer in the held-out days and those that were: what a mean, as forecasts here are, is to be judged by."},
+		{Name: "error of a customer's purchases (MAE)", Value: h.Model.MAE, Unit: "purchases", Better: report.Lower, Baselines: both(h.SameRate.MAE, h.Average.MAE),
+			Doc: "Mean absolute difference. It favours forecasts of the middle, such as 0 for who buys seldom, over those of the mean."},
 		{Name: "correlation with what was", Value: h.Correlation,
 			Doc: "Of what was expected of customers and what they did, over the customers."},
 	}
@@ -135,6 +137,10 @@ func (f *forecasts) metrics(customers int) []report.Metric {
 	return metrics
 }
 
+// jump is how far from what was expected all purchases of the held-out days may be before that is
+// what the errors come from.
+const jump = 1.2
+
 func notes(d *data, m *measured, next *upcoming, f *forecasts) []report.Note {
 	n := []report.Note{
 		{Kind: report.Info, Text: "Purchases are approved authorisations that were not reversed in full, without cash. Refunds, clearings and chargebacks change nothing."},
@@ -143,6 +149,9 @@ func notes(d *data, m *measured, next *upcoming, f *forecasts) []report.Note {
 	}
 	add := func(kind report.NoteKind, text string, args ...any) {
 		n = append(n, report.Note{Kind: kind, Text: fmt.Sprintf(text, args...)})
+	}
+	if h := m.holdout; h.Expected > 0 && (h.Actual/h.Expected > jump || h.Actual/h.Expected < 1/jump) {
+		add(report.Warning, "In the held-out days customers made %.2f times the purchases that their past let expect. No method here foretells such a change, be it a campaign, a holiday or rows that came all at once: the errors say little of ordinary days.", h.Actual/h.Expected)
 	}
 	if d.leftOut > 0 {
 		add(report.Info, "Of a customer's purchases of one UTC day the first %d count: %d were left out, so that bursts do not decide the rates.", d.daily, d.leftOut)

@@ -132,7 +132,7 @@ func (d *data) enough() error {
 // holdout is how many days are held out.
 func (d *data) holdout(asked int) int {
 	if asked == 0 {
-		return min(90, int(d.days())/4)
+		return min(90, int(d.usualDays())/4)
 	}
 	return min(asked, int(d.days())/2)
 }

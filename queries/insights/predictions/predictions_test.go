@@ -198,7 +198,7 @@ func TestPredict(t *testing.T) {
 		metrics[m.Name] = m
 		t.Logf("%s = %.4g %s %v", m.Name, m.Value, m.Unit, m.Baselines)
 	}
-	for _, name := range []string{"error of a customer's purchases", "next category right", "next category, log loss", "error of the time of the next purchase"} {
+	for _, name := range []string{"error of a customer's purchases (RMSE)", "error of a customer's purchases (MAE)", "next category right", "next category, log loss", "error of the time of the next purchase"} {
 		if metrics[name].Verdict() != report.Ahead {
 			t.Errorf("%s is not ahead of its baselines: %+v", name, metrics[name])
 		}

@@ -31,7 +31,7 @@ func (d *data) write(ctx context.Context, t *insights.Task, next *upcoming, f *f
 				row = append(row, nil)
 				continue
 			}
-			row = append(row, f.scores.Expected[k][i]*f.value.Expected(n, f.values.Mean[i]))
+			row = append(row, min(f.scores.Expected[k][i]*f.value.Expected(n, f.values.Mean[i]), insights.MostMoney))
 		}
 		if f.value == nil || n == 0 {
 			row = append(row, nil)

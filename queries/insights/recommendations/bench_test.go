@@ -16,11 +16,14 @@ import (
 	"github.com/cardlake/cardlake/writers/writerstest"
 )
 
-// BenchmarkJob is a run from sealed files to published lists: 1.35 million purchases of 100,000
+// BenchmarkRecommendations is a run from sealed files to published lists: 1.35 million purchases of 100,000
 // customers at 2,000 merchants over 60 days, or what CARDLAKE_BENCH_ROWS says, with a customer for
 // each 13.5. A row is a purchase.
-func BenchmarkJob(b *testing.B) {
+func BenchmarkRecommendations(b *testing.B) {
 	n := 1_350_000
+	if testing.Short() {
+		n = 100_000
+	}
 	if s := os.Getenv("CARDLAKE_BENCH_ROWS"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil || n < 100_000 {

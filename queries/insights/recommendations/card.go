@@ -18,7 +18,7 @@ func fill(t *insights.Task, p parameters, s *Settings, d *data, r *result, w *wr
 	c.Method = "EASE, item-kNN, own habit and popularity, blended by validated weights"
 	c.Summary = "Merchants for each customer, the best first: of all merchants, and of those where the customer has not bought; and the tenant's offers in an order of each customer's own. " +
 		"Scores compare within one list only."
-	c.Evaluation = fmt.Sprintf("Purchases from %s to %s were held out and compared with lists made from those before; weights and EASE's lambda were chosen by the %.1f days before that. Of customers who bought in a part, at most %d were looked at. What the tenant allows and denies narrows the lists only after that.",
+	c.Evaluation = fmt.Sprintf("Purchases from %s to %s were held out and compared with lists made from those before; weights and EASE's lambda were chosen by the %.3g days before that. Of customers who bought in a part, at most %d were looked at. What the tenant allows and denies narrows the lists only after that.",
 		day(d.measure), day(d.until), d.measure.Sub(d.choose).Hours()/24, sampled)
 	c.Window.From, c.Window.To = d.from, d.until
 	c.Window.Counts = []report.Count{

@@ -133,11 +133,21 @@ func read(ctx context.Context, t *insights.Task, p parameters, parts int64) (*da
 	if len(p.without) > 0 {
 		purchases += ` AND (mcc IS NULL OR mcc NOT IN (` + texts(p.without) + `))`
 	}
-	err := t.Each(ctx, `SELECT merchant_id, max(merchant_name), max(mcc), max(merchant_country),
-			2 * count_if(channel <> 'pos') > count(*), count(DISTINCT customer_id) AS customers
-		FROM cards.transactions WHERE `+purchases+`
-		GROUP BY merchant_id HAVING count(DISTINCT customer_id) >= `+fmt.Sprint(p.customers)+`
-		ORDER BY customers DESC, merchant_id LIMIT `+fmt.Sprint(p.merchants),
+	// What a merchant is called, and what it is, most of its purchases say: one that says otherwise
+	// changes nothing.
+	err := t.Each(ctx, `WITH said AS (
+			SELECT merchant_id, merchant_name, mcc, merchant_country, count(*) AS n
+			FROM cards.transactions WHERE `+purchases+` GROUP BY ALL
+		), most AS (
+			SELECT merchant_id, merchant_name, mcc, merchant_country, row_number() OVER (PARTITION BY merchant_id ORDER BY n DESC, merchant_name, mcc, merchant_country) AS place FROM said
+		), sells AS (
+			SELECT merchant_id, 2 * count_if(channel <> 'pos') > count(*) AS online, count(DISTINCT customer_id) AS customers
+			FROM cards.transactions WHERE `+purchases+`
+			GROUP BY merchant_id HAVING count(DISTINCT customer_id) >= `+fmt.Sprint(p.customers)+`
+		)
+		SELECT s.merchant_id, m.merchant_name, m.mcc, m.merchant_country, s.online, s.customers
+		FROM sells AS s JOIN most AS m ON s.merchant_id = m.merchant_id AND m.place = 1
+		ORDER BY s.customers DESC, s.merchant_id LIMIT `+fmt.Sprint(p.merchants),
 		func(row []any) error {
 			d.merchants = append(d.merchants, merchant{text(row[0]), text(row[1]), text(row[2]), text(row[3]), row[4] == true})
 			return nil

@@ -75,6 +75,9 @@ func Text(w io.Writer, c Card) error {
 		rows = nil
 		for _, p := range s.Card.Parameters {
 			name := p.Name
+			if p.Value == "" {
+				rows = append(rows, []string{name, "-"})
+			}
 			for line := range pieces(p.Value) {
 				rows = append(rows, []string{name, line})
 				name = ""

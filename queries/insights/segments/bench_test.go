@@ -17,11 +17,14 @@ import (
 	"github.com/cardlake/cardlake/writers/writerstest"
 )
 
-// BenchmarkJob is a run from sealed files to published segments: 1.35 million purchases of
+// BenchmarkSegments is a run from sealed files to published segments: 1.35 million purchases of
 // 100,000 customers of six kinds over 60 days, or what CARDLAKE_BENCH_ROWS says, with a customer
 // for each 13.5. A row is a purchase.
-func BenchmarkJob(b *testing.B) {
+func BenchmarkSegments(b *testing.B) {
 	n := 1_350_000
+	if testing.Short() {
+		n = 100_000
+	}
 	if s := os.Getenv("CARDLAKE_BENCH_ROWS"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil || n < 100_000 {

@@ -178,6 +178,9 @@ func (r *run) note() {
 	if r.foreign > 0 {
 		add(report.Limit, "%d approved authorisations in other currencies than %s are left out: amounts are not converted. Parameter currency chooses another.", r.foreign, r.data.currency)
 	}
+	if r.tooMuch {
+		add(report.Warning, "Sums of more than %.0f %s stand as that, the most that a row takes.", insights.MostMoney, r.data.currency)
+	}
 	if r.anonymous > 0 {
 		add(report.Limit, "%d approved authorisations without a customer are left out.", r.anonymous)
 	}

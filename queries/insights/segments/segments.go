@@ -58,6 +58,7 @@ type run struct {
 	retired     []int
 	drift       *segment.Drift // nil without a run before
 	ids, names  []string       // by segment
+	tooMuch     bool           // a sum of money was more than a row takes
 }
 
 // Run segments the tenant's customers. It refuses with fewer than 10 customers, or five for
@@ -71,10 +72,13 @@ func (*Job) Run(ctx context.Context, t *insights.Task) error {
 	if r.data, err = read(ctx, t, p); err != nil {
 		return err
 	}
+	if need := max(10, 5*p.least); len(r.customers) < need {
+		return insights.Refuse(fmt.Sprintf("at least %d customers with purchases in the window of %d days", need, p.days), "%d", len(r.customers))
+	}
 	err = r.divide(ctx)
 	var few *segment.TooFewError
 	if errors.As(err, &few) {
-		return insights.Refuse(fmt.Sprintf("at least %d %s with purchases in the window of %d days", few.Need, few.What, p.days), "%d", few.Have)
+		return insights.Refuse(fmt.Sprintf("at least %d %s in the window of %d days", few.Need, few.What, p.days), "%d among %d customers", few.Have, len(r.customers))
 	}
 	if err != nil {
 		return err

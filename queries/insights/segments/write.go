@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/queries/insights"
 	"github.com/cardlake/cardlake/queries/segment"
 )
 
@@ -31,7 +32,7 @@ func (r *run) write(ctx context.Context) error {
 		}
 		u, v := r.plane.Project(r.choice.Centres.Row(s))
 		err = r.Append(ctx, cardlake.Segments, r.ids[s], r.names[s], segment.Spending.Describe(typical, p), state,
-			int64(p.Size), p.Share, values[s], r.data.currency, before, shift, u, v, string(text))
+			int64(p.Size), p.Share, r.money(values[s]), r.data.currency, before, shift, u, v, string(text))
 		if err != nil {
 			return err
 		}
@@ -46,6 +47,15 @@ func (r *run) write(ctx context.Context) error {
 		}
 	}
 	return r.writeCustomers(ctx)
+}
+
+// money is a sum as a row takes it.
+func (r *run) money(sum float64) float64 {
+	if sum > insights.MostMoney {
+		r.tooMuch = true
+		return insights.MostMoney
+	}
+	return sum
 }
 
 func (r *run) writeCustomers(ctx context.Context) error {
@@ -66,7 +76,7 @@ func (r *run) writeCustomers(ctx context.Context) error {
 		}
 		raw := r.raw.Row(i)
 		err := r.Append(ctx, cardlake.CustomerSegments, customer, r.ids[r.choice.Labels[i]], sure[i], was, far[i],
-			raw[recency], int64(raw[frequency]), r.spent[i], r.data.currency)
+			raw[recency], int64(raw[frequency]), r.money(r.spent[i]), r.data.currency)
 		if err != nil {
 			return err
 		}
