@@ -94,7 +94,7 @@ bench-short: ## each benchmark once: that they work, not how fast
 	@$(GO) run ./internal/bench -short
 
 bench-insights: ## the jobs over 13.5 million transactions of a million customers (1.5 GB in TMPDIR), and their methods beside Python's
-	@CARDLAKE_BENCH_ROWS=$${ROWS:-13500000} $(GO) run ./internal/bench -only INSIGHTS
+	@CARDLAKE_BENCH_ROWS=$${ROWS:-13500000} GOMEMLIMIT=1400MiB $(GO) run ./internal/bench -only INSIGHTS
 
 clean:
 	rm -rf bin $(DIR)

@@ -52,7 +52,7 @@ func TestGrantsCheck(t *testing.T) {
 		{"-as auditor/nobody query cards.transactions", 1, []string{"there is no principal auditor/nobody in principals.json"}},
 		{"-as boss/x query cards.transactions", 2, []string{"-as: a principal is written KIND/NAME"}},
 		{"-as tenant_analyst/analyst@shut query cards.transactions", 1, []string{"forbidden by builtin.closed-tenant (builtin.cedar:8)"}},
-		{"-as auditor/local query cards.transactions", 1, []string{"no policy permits auditor/local to query cards.transactions", "auditor.totals (policies/people.cedar:38)"}},
+		{"-as auditor/local query cards.transactions", 1, []string{"no policy permits auditor/local to query cards.transactions", "auditor.totals (policies/people.cedar:54)"}},
 		{"-as operator/local -break-glass -reason fire query cards.transactions", 0, []string{"in an emergency, until", "operator.break-glass"}},
 		{"-as operator/local -break-glass query cards.transactions", 1, []string{"builtin.break-glass-reason"}},
 		{"-as operator/local -break-glass -reason fire -at 2100-01-01T00:00:00Z query cards.transactions acme", 0, []string{"operator.health"}},
@@ -115,7 +115,7 @@ func TestGrantsReport(t *testing.T) {
 	dir := grantsFolder(t)
 	code, out, errs := runGrants(t, dir, "report", "-format", "json")
 	var r grants.Report
-	if err := json.Unmarshal([]byte(out), &r); code != 0 || err != nil || len(r.Principals) != 8 {
+	if err := json.Unmarshal([]byte(out), &r); code != 0 || err != nil || len(r.Principals) != 9 {
 		t.Fatalf("%d %v %s", code, err, errs)
 	}
 	earlier := filepath.Join(t.TempDir(), "earlier.json")
@@ -143,7 +143,7 @@ func TestGrantsReport(t *testing.T) {
 
 func TestGrantsValidateAndList(t *testing.T) {
 	dir := grantsFolder(t)
-	if code, out, _ := runGrants(t, dir, "validate"); code != 0 || !strings.HasPrefix(out, "right: 8 principals, 25 policies, version ") {
+	if code, out, _ := runGrants(t, dir, "validate"); code != 0 || !strings.HasPrefix(out, "right: 9 principals, 29 policies, version ") {
 		t.Errorf("%d %s", code, out)
 	}
 	if code, out, _ := runGrants(t, dir, "validate", "-production"); code != 1 || !strings.Contains(out, "for trying out on one machine") {

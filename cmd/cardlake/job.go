@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -91,7 +92,7 @@ func (l *jobLake) define(fs *flag.FlagSet) {
 	l.door.defineRecord(fs)
 	fs.Lookup("as").Usage = "`principal` who runs jobs, KIND/NAME; default $CARDLAKE_AS, or " + localJobs
 	fs.IntVar(&l.width, "jobs", 1, "how many `tenants` are computed at once; each takes its own -memory")
-	fs.Int64Var(&l.memory, "memory", 2048, "`MiB` of memory that a statement of a job may use, and as much again for decrypted files")
+	fs.Int64Var(&l.memory, "memory", 1024, "`MiB` of memory that a statement of a job may use, and as much again for decrypted files")
 	fs.DurationVar(&l.timeout, "timeout", time.Hour, "longest time that a statement of a job may take")
 }
 
@@ -107,8 +108,15 @@ func (l *jobLake) complete() error {
 	return errors.Join(append(errs, l.place.Complete(), l.door.complete(home.Dir(l.place.Dir)))...)
 }
 
+// heap is what a run of a tenant with a million cards keeps, in bytes, beside what its
+// statements take. Without a limit garbage would grow with what is kept.
+const heap = 1400 << 20
+
 // open opens the lake. close must follow, also after an error.
 func (l *jobLake) open(ctx context.Context) error {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(l.width) * heap)
+	}
 	if l.place.Catalog != lakeflags.Glue && !l.place.IsPostgres() {
 		if _, err := os.Stat(l.place.Catalog); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("there is no lake in %s: give its folder with -dir", l.place.Dir)

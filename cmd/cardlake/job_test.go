@@ -411,7 +411,7 @@ func TestJobList(t *testing.T) {
 	}{
 		"scientist":   {nil, 2, "predict,zeta,"},
 		"all":         {[]string{"-all"}, 4, "predict,zeta,"},
-		"analyst":     {[]string{"-as", "tenant_analyst/analyst@acme"}, 1, `"hits 50.0% (chance: 25.0%)"`},
+		"analyst":     {[]string{"-as", "tenant_analyst/analyst@acme"}, 1, "hits 50.0% (chance: 25.0%)"},
 		"one tenant":  {[]string{"-tenant", "zeta"}, 1, "predict,zeta,"},
 		"one job":     {[]string{"-job", "predict"}, 2, "predict,acme,"},
 		"another job": {[]string{"-job", "segment"}, 0, ""},

@@ -19,6 +19,7 @@ type group struct {
 	trim        string   // cut off the names
 	pairs       []pair
 	bento       bool // wants a Bento
+	python      bool // wants a Python, without which there is nothing to compare with
 }
 
 // source is the benchmarks of a package that a pattern of go test's -bench matches.
@@ -114,6 +115,58 @@ var groups = []group{
 		title: "AUDIT: a record in a log that processes share", sources: []source{{"./catalog/audit", "^BenchmarkShared$"}},
 		pairs: []pair{{"Shared/callers=256", "Shared/reference=fsync-per-record"}},
 	},
+	{
+		title:   "INSIGHTS: features of a card event",
+		note:    "98 features of card, merchant, terminal and BIN over an hour to 30 days. MiB: what is remembered of so many cards and their merchants and terminals.",
+		sources: []source{{"./queries/anomaly/features", "."}}, columns: []string{"cpu-ns/op", "ns/op", "allocs/op", "MiB", "MB/s"},
+	},
+	{
+		title: "INSIGHTS: detectors",
+		note: "65,536 rows of 30 columns, 1 % anomalies, one thread. forest: 100 trees of 256 rows, forest-4096 of 4,096; model: forest, tails and robust z, calibrated.\n" +
+			"References: scikit-learn's IsolationForest, PyOD's ECOD and COPOD. ecod and copod score what they are fitted to.",
+		sources: []source{{"./queries/anomaly", "."}}, columns: []string{"rows/cpu-s", "cpu-ns/row", "allocs/row", "auc", "precision"}, python: true,
+		pairs: []pair{
+			{"Score/forest", "Score/reference=forest"}, {"Score/forest-4096", "Score/reference=forest-4096"},
+			{"Score/ecod", "Score/reference=ecod"}, {"Score/copod", "Score/reference=copod"},
+		},
+	},
+	{
+		title: "INSIGHTS: boosted trees",
+		note: "100,000 rows of 30 columns, one thread. boosting: 100 trees of 31 leaves, as the references have. whole: two boostings, two forests, choice and calibration.\n" +
+			"References: scikit-learn's HistGradientBoosting and LightGBM.",
+		sources: []source{{"./queries/anomaly/boost", "Train|Predict|Reference"}}, columns: []string{"cpu-ns/row", "predict-cpu-ns/row"}, python: true,
+		pairs: []pair{
+			{"Train/boosting", "Reference/histgb"}, {"Train/boosting", "Reference/lightgbm"}, {"Predict", "Reference/histgb"}, {"Predict", "Reference/lightgbm"},
+		},
+	},
+	{
+		title:   "INSIGHTS: segments",
+		note:    "A million customers of 12 features; Choose tries 2 to 10 segments, KMeans makes 8. The reference is scikit-learn's KMeans, two starts as ours.",
+		sources: []source{{"./queries/segment", "."}}, columns: []string{"rows/cpu-s", "rows/s", "peak-MiB", "segments", "SSE/row"}, python: true, benchtime: "1x",
+		pairs: []pair{{"KMeans", "ReferenceKMeans"}},
+	},
+	{
+		title:   "INSIGHTS: purchases to come",
+		note:    "BG/NBD fitted to a million customers, who are scored for 30, 60 and 90 days; lifetimes does so with 100,000 of them. Pareto/NBD: 100,000.",
+		sources: []source{{"./queries/predict", "."}}, columns: []string{"rows/cpu-s", "rows/s", "allocs/row", "peak-MiB", "groups", "LL/row"}, python: true, benchtime: "1x",
+		pairs: []pair{{"BGNBD", "ReferenceLifetimes"}},
+	},
+	{
+		title:   "INSIGHTS: recommendations",
+		note:    "A million customers, 2,000 merchants, 20 million entries: fit, then 10 new merchants with reasons for each customer. References: EASE in numpy, item-kNN of implicit; no reasons.",
+		sources: []source{{"./queries/recommend", "."}}, columns: []string{"rows/cpu-s", "rows/s", "ns/op", "allocs/row", "peak-MiB"}, trim: "Recommend/", python: true, benchtime: "1x",
+		pairs: []pair{{"ease", "Reference/numpy"}, {"knn", "Reference/implicit"}},
+	},
+	{
+		title: "INSIGHTS: whole jobs, from the sealed lake through the gateway to published rows",
+		note: "A row is a transaction. 1.35 million of 100,000 cards or customers of one tenant over 60 days; CARDLAKE_BENCH_ROWS says another number, with a card or customer for each 13.5:\n" +
+			"13500000 is the record day's (1.5 GB in TMPDIR). Peak memory is of the whole process, which has made the rows, too.",
+		sources: []source{
+			{"./queries/insights/anomalies", "."}, {"./queries/insights/segments", "."}, {"./queries/insights/predictions", "."}, {"./queries/insights/recommendations", "."},
+		},
+		columns: []string{"rows/cpu-s", "rows/s", "allocs/row", "peak-MiB", "customers", "rows-out"}, benchtime: "1x",
+	},
+	{title: "INSIGHTS: reports", sources: []source{{"./queries/insights/report", "."}}},
 	{title: "ISO 8583", sources: []source{{"./processor/iso8583", "."}}, pairs: []pair{{"Parse", "ParseMoovReference"}}},
 }
 

@@ -100,6 +100,15 @@ func runGroup(ctx context.Context, g group, o options, stdout io.Writer) error {
 			notes = append(notes, fmt.Sprintf("Bento: %s, built in %.0f s", version, time.Since(start).Seconds()))
 		}
 	}
+	if g.python {
+		name, note, err := python(ctx)
+		if err != nil {
+			note, pairs = "Python: not to be had, so no references: "+err.Error(), nil
+		} else if name != "" {
+			env = append(env, name)
+		}
+		notes = append(notes, note)
+	}
 	var rows []row
 	var failed error
 	for _, s := range g.sources {

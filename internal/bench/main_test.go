@@ -80,8 +80,8 @@ TITLE
 }
 
 func TestBetter(t *testing.T) {
-	a, b := row{figures: []figure{{"rows/s", 30}, {"ns/op", 10}, {"B/op", 0}}}, row{figures: []figure{{"rows/s", 20}, {"ns/op", 40}, {"B/op", 1}}}
-	for unit, want := range map[string]string{"rows/s": "1.5×", "ns/op": "4×", "B/op": "", "MB/s": ""} {
+	a, b := row{figures: []figure{{"rows/s", 30}, {"ns/op", 10}, {"B/op", 0}, {"auc", .9}}}, row{figures: []figure{{"rows/s", 20}, {"ns/op", 40}, {"B/op", 1}, {"auc", .6}}}
+	for unit, want := range map[string]string{"rows/s": "1.5×", "auc": "1.5×", "ns/op": "4×", "B/op": "", "MB/s": ""} {
 		if got := better(a, b, unit); got != want {
 			t.Errorf("better by %s is %q, want %q", unit, got, want)
 		}

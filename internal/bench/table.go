@@ -69,19 +69,20 @@ func newTable(rows []row, columns []string, trim string, pairs []pair) (table, e
 // display shows references alike, whether a benchmark is one or a part of one.
 func display(name string) string {
 	if rest, ok := strings.CutPrefix(name, "Reference"); ok {
-		return "reference " + rest
+		return "reference " + strings.TrimPrefix(rest, "/")
 	}
 	return name
 }
 
-// better is how many times better a is than b, as text; empty if one of them is not known.
+// better is how many times better a is than b, as text; empty if one of them is not known. More
+// is better of rates and of what a classifier reaches, and less of everything else.
 func better(a, b row, unit string) string {
 	va, ok1 := a.figure(unit)
 	vb, ok2 := b.figure(unit)
 	if !ok1 || !ok2 || va == 0 || vb == 0 {
 		return ""
 	}
-	if isRate(unit) {
+	if isRate(unit) || unit == "auc" || unit == "precision" {
 		return number(va/vb) + "×"
 	}
 	return number(vb/va) + "×"

@@ -77,6 +77,9 @@ func newPlain(tb testing.TB, files []string) *plain {
 		p.exec(tb, sql)
 	}
 	for _, v := range views.All {
+		if strings.Contains(v.SQL, "insights.") {
+			continue // of tables that jobs write
+		}
 		p.exec(tb, "CREATE VIEW "+v.FullName()+" AS "+v.SQL)
 	}
 	return p

@@ -202,7 +202,10 @@ func erase(ctx context.Context, l *lake) error {
 		return err
 	}
 	k := retention.New(retention.Lake{
-		Open: func(context.Context, *cardlake.Table) (retention.Table, error) {
+		Open: func(_ context.Context, def *cardlake.Table) (retention.Table, error) {
+			if def != cardlake.Transactions {
+				return nil, iceberg.ErrNoTable
+			}
 			return retention.Of(l.transactions, time.Second), nil
 		},
 		Tables: []*cardlake.Table{cardlake.Transactions}, Store: l.store, Tenants: l.tenants, Record: unrecorded{},

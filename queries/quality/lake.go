@@ -85,7 +85,7 @@ func (p Partition) where(table string, columns []queries.Column) (string, error)
 			return "", fmt.Errorf("%s has no time that could be limited to a day", table)
 		}
 		day := p.Day.UTC().Truncate(24 * time.Hour)
-		parts = append(parts, fmt.Sprintf("%[1]s >= TIMESTAMP WITH TIME ZONE '%[2]s 00:00:00+00' AND %[1]s < TIMESTAMP WITH TIME ZONE '%[3]s 00:00:00+00'",
+		parts = append(parts, fmt.Sprintf("%[1]s >= TIMESTAMP WITH TIME ZONE '%[2]s 00:00:00+00:00' AND %[1]s < TIMESTAMP WITH TIME ZONE '%[3]s 00:00:00+00:00'",
 			quoteName(column), day.Format(time.DateOnly), day.AddDate(0, 0, 1).Format(time.DateOnly)))
 	}
 	if len(parts) == 0 {

@@ -1,13 +1,14 @@
-"""Fits BG/NBD with lifetimes to the histories that BenchmarkBGNBD writes, and scores them.
+"""Fits BG/NBD with lifetimes to the histories that BenchmarkReferenceLifetimes writes, and scores them.
 
-usage: predict_reference.py HISTORIES.csv [CUSTOMERS]
+usage: predict_reference.py HISTORIES.csv
 
-HISTORIES.csv has the columns x, t_x and T; at most the first CUSTOMERS of them are taken. Prints
-one line of JSON: customers, the seconds of processor time and of the clock that fit and scores
-for 30, 60 and 90 days took, the parameters and the log-likelihood.
+HISTORIES.csv has the columns x, t_x and T. Prints, as JSON, the customers, the processor and wall
+time in nanoseconds that fit and scores for 30, 60 and 90 days took, the peak of memory, the
+parameters and the log-likelihood.
 """
 
 import json
+import resource
 import sys
 import time
 import warnings
@@ -32,20 +33,19 @@ def log_likelihood(m, x, t_x, t):
 
 def main():
     rows = pandas.read_csv(sys.argv[1])
-    if len(sys.argv) > 2:
-        rows = rows.head(int(sys.argv[2]))
     x, t_x, t = rows["x"], rows["t_x"], rows["T"]
-    cpu, clock = time.process_time(), time.perf_counter()
+    cpu, clock = time.process_time_ns(), time.perf_counter_ns()
     m = BetaGeoFitter()
     m.fit(x, t_x, t)
     m.conditional_probability_alive(x, t_x, t)
     for horizon in (30, 60, 90):
         m.conditional_expected_number_of_purchases_up_to_time(horizon, x, t_x, t)
-    cpu, clock = time.process_time() - cpu, time.perf_counter() - clock
+    cpu, clock = time.process_time_ns() - cpu, time.perf_counter_ns() - clock
     print(json.dumps({
-        "customers": len(rows),
-        "cpu_seconds": round(cpu, 3),
-        "seconds": round(clock, 3),
+        "rows": len(rows),
+        "cpu_ns": cpu,
+        "wall_ns": clock,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
         "parameters": {k: round(float(v), 6) for k, v in m.params_.items()},
         "log_likelihood": round(log_likelihood(m, x.values, t_x.values, t.values), 3),
     }))

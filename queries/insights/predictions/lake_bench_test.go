@@ -52,7 +52,7 @@ func BenchmarkPredictions(b *testing.B) {
 		t.TransactionID = t.EventID
 		t.CustomerID = "c" + strconv.Itoa(customer)
 		t.MerchantID, t.MCC, t.MerchantCountry, t.Channel = "m1", strconv.Itoa(5000+kind), "EC", cardlake.POS
-		t.EventTime = writerstest.Start + int64(at)*60*int64(24*time.Hour/time.Microsecond)/int64(n)
+		t.EventTime = writerstest.Start + int64(at)*(60*int64(24*time.Hour/time.Microsecond)/int64(n))
 		t.LocalTime = t.EventTime
 		t.Amount.Minor = int64(500 * (1 + r.IntN(20)*(1+customer%5)))
 		t.BillingAmount = t.Amount

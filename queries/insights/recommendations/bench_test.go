@@ -49,7 +49,7 @@ func BenchmarkRecommendations(b *testing.B) {
 		t.CustomerID = "c" + strconv.Itoa(customer)
 		t.MerchantID = fmt.Sprintf("m%d-%d", town, shops.Uint64())
 		t.MerchantName, t.MCC, t.MerchantCountry, t.MerchantCity = t.MerchantID, "5411", "EC", "town "+strconv.Itoa(town)
-		t.EventTime = writerstest.Start + int64(at)*60*int64(24*time.Hour/time.Microsecond)/int64(n)
+		t.EventTime = writerstest.Start + int64(at)*(60*int64(24*time.Hour/time.Microsecond)/int64(n))
 		t.IngestedAt, t.Approved = t.EventTime, true
 		if txs = append(txs, t); len(txs) == batch || at == n-1 {
 			l.Add(txs...)

@@ -53,7 +53,7 @@ func BenchmarkSegments(b *testing.B) {
 		case kind == 3 && u < .5:
 			t.MerchantCountry = "US"
 		}
-		t.EventTime = writerstest.Start + int64(at)*60*int64(24*time.Hour/time.Microsecond)/int64(n)
+		t.EventTime = writerstest.Start + int64(at)*(60*int64(24*time.Hour/time.Microsecond)/int64(n))
 		t.LocalTime = t.EventTime
 		if kind == 4 {
 			t.LocalTime = t.EventTime - t.EventTime%(24*3_600_000_000) + r.Int64N(5*3_600_000_000)
