@@ -108,25 +108,14 @@ func jobAlerts(ctx context.Context, args []string, stdout, stderr io.Writer) (er
 	if err := errors.Join(place.Complete(), d.complete(home.Dir(place.Dir)), q.check()); err != nil {
 		return misused(fs, "%v", err)
 	}
-	l, err := open(ctx, &place)
+	l, err := d.site(ctx, &place)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	permits, err := d.permits()
-	if err != nil {
-		return err
-	}
-	record, err := d.record(ctx, &place)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, record.Close()) }()
-	parser := embedded.NewParser()
-	defer func() { err = errors.Join(err, parser.Close()) }()
-	engine := embedded.New(l.planner, l.Store, embedded.Config{})
+	defer func() { err = errors.Join(err, l.close()) }()
+	engine := l.engine(embedded.Config{})
 	defer func() { err = errors.Join(err, engine.Close()) }()
-	gateway := queries.New(parser, engine, permits, record, queries.Config{MaxRows: -1, Views: views.All})
+	gateway := l.gateway(engine, queries.Config{MaxRows: -1, Views: views.All})
 	result, err := gateway.Query(ctx, d.caller, q.sql())
 	if err != nil {
 		return err

@@ -48,24 +48,13 @@ func jobList(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	if err := errors.Join(place.Complete(), d.complete(home.Dir(place.Dir))); err != nil {
 		return misused(fs, "%v", err)
 	}
-	l, err := open(ctx, &place)
+	l, err := d.site(ctx, &place)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	permits, err := d.permits()
-	if err != nil {
-		return err
-	}
-	record, err := d.record(ctx, &place)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, record.Close()) }()
-	parser := embedded.NewParser()
-	defer func() { err = errors.Join(err, parser.Close()) }()
-	engine := embedded.New(l.planner, l.Store, embedded.Config{})
-	gateway := queries.New(parser, engine, permits, record, queries.Config{MaxRows: -1, Views: views.All})
+	defer func() { err = errors.Join(err, l.close()) }()
+	engine := l.engine(embedded.Config{})
+	gateway := l.gateway(engine, queries.Config{MaxRows: -1, Views: views.All})
 	out, err := listRuns(ctx, gateway.As(d.caller), *job, *tenant, *all)
 	if err != nil {
 		return err

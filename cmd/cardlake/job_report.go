@@ -62,25 +62,14 @@ simple methods, how far the data moved since the run before, and figures. With s
 	if err := errors.Join(place.Complete(), d.complete(home.Dir(place.Dir))); err != nil {
 		return misused(fs, "%v", err)
 	}
-	l, err := open(ctx, &place)
+	l, err := d.site(ctx, &place)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	permits, err := d.permits()
-	if err != nil {
-		return err
-	}
-	record, err := d.record(ctx, &place)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, record.Close()) }()
-	parser := embedded.NewParser()
-	defer func() { err = errors.Join(err, parser.Close()) }()
-	engine := embedded.New(l.planner, l.Store, embedded.Config{})
+	defer func() { err = errors.Join(err, l.close()) }()
+	engine := l.engine(embedded.Config{})
 	defer func() { err = errors.Join(err, engine.Close()) }()
-	gateway := queries.New(parser, engine, permits, record, queries.Config{Timeout: 5 * time.Minute, Views: views.All})
+	gateway := l.gateway(engine, queries.Config{Timeout: 5 * time.Minute, Views: views.All})
 	cards := cardReader{gateway.As(d.caller), d.caller.Principal, fs.Arg(0)}
 	runs, err := cards.find(ctx, *tenant, *run)
 	if err != nil {
