@@ -67,7 +67,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.IntVar(&o.tenants, "tenants", 12, "number of tenants")
 	fs.Uint64Var(&o.seed, "seed", 1, "seed of the simulated population and its traffic")
 	fs.IntVar(&o.days, "days", 0, "in a new folder, spread the transactions over so many `days` up to now, on a simulated calendar, so that there is a history to look into; 0 for as they come")
-	fs.StringVar(&o.serve, "serve", "", "keep running after the check, with live traffic, and serve its status over HTTP on `address`, as 127.0.0.1:8080")
+	fs.StringVar(&o.serve, "serve", "", "keep running after the check, with live traffic, and serve the dashboard, its API and /status over HTTP on `address`, as 127.0.0.1:8080")
 	fs.StringVar(&o.report, "report", "", "write the report as JSON to `file`")
 	fs.DurationVar(&o.window, "window", 2*time.Second, "longest time an event waits for its commit")
 	fs.StringVar(&o.processorAddr, "processor-addr", "127.0.0.1:0", "`address` of the processor for card networks; port 0 picks a free one")
@@ -218,7 +218,7 @@ func demo(ctx context.Context, o options, stdout, stderr io.Writer) (err error) 
 	if o.serve == "" {
 		return nil
 	}
-	return keepServing(ctx, f, h, traffic, live, o, stderr)
+	return keepServing(ctx, f, h, traffic, live, o, log, stderr)
 }
 
 // drive sends traffic until the folder holds total transactions and all of them are in the

@@ -4,13 +4,20 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
-	"net"
 	"net/http"
+	"os"
 	"time"
 
+	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/catalog/products"
+	"github.com/cardlake/cardlake/ingest"
+	"github.com/cardlake/cardlake/internal/serving"
+	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/sim"
 )
 
@@ -28,51 +35,88 @@ type status struct {
 	Broker     string  `json:"broker"`
 }
 
-// keepServing keeps everything running with live traffic until ctx ends, and serves /status,
-// /healthz (the process runs) and /readyz (the last commit is no older than three windows).
-func keepServing(ctx context.Context, f *folder, h *host, traffic *sim.Run, live *live, o options, stderr io.Writer) error {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		age := time.Since(h.worker.Stats().LastCommit)
-		if age > 3*o.window {
-			http.Error(w, fmt.Sprintf("no commit for %.1f s", age.Seconds()), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
-		s, err := h.status(r.Context(), traffic)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(s)
-	})
-	listener, err := net.Listen("tcp", o.serve)
+// keepServing keeps everything running with live traffic until ctx ends, and serves the dashboard
+// with its API, and before them /status, /healthz (the process runs) and /readyz (the last commit
+// is no older than three windows).
+func keepServing(ctx context.Context, f *folder, h *host, traffic *sim.Run, live *live, o options, log *slog.Logger, stderr io.Writer) error {
+	doors, err := doorsOf(f, h, o)
 	if err != nil {
-		return fmt.Errorf("serve status: %w (another address with -serve)", err)
+		return err
 	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	doors.Before = map[string]http.Handler{
+		"/healthz": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }),
+		"/readyz": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			age := time.Since(h.worker.Stats().LastCommit)
+			if age > 3*o.window {
+				http.Error(w, fmt.Sprintf("no commit for %.1f s", age.Seconds()), http.StatusServiceUnavailable)
+				return
+			}
+			fmt.Fprintln(w, "ok")
+		}),
+		"/status": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s, err := h.status(r.Context(), traffic)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(s)
+		}),
+	}
+	running, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	fmt.Fprintf(stderr, "status     http://%s/status  Ctrl-C ends the demo\n", listener.Addr())
+	go func() {
+		err := serving.Run(running, doors, log, stderr)
+		end(err) // without its doors the demo ends
+		served <- err
+	}()
+	fmt.Fprintf(stderr, "status     http://%s/status  Ctrl-C ends the demo\n", o.serve)
 
-	err = drive(ctx, f, h, traffic, live, o, math.MaxInt64) // until ctx ends
+	err = drive(running, f, h, traffic, live, o, math.MaxInt64) // until ctx ends
 	live.clear()
-	shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if e := server.Shutdown(shutdown); e != nil {
-		err = errors.Join(err, e)
-	}
-	if e := <-served; !errors.Is(e, http.ErrServerClosed) {
-		err = errors.Join(err, e)
+	end(nil)
+	if e := <-served; e != nil {
+		return fmt.Errorf("serve: %w (another address with -serve)", e)
 	}
 	if ctx.Err() != nil {
 		return nil // asked to end
 	}
 	return err
+}
+
+// doorsOf are those of "cardlake serve" over the demo's folder, with sign-in for trying out, and
+// with the rows that the worker has not committed yet.
+func doorsOf(f *folder, h *host, o options) (serving.Options, error) {
+	doors := serving.Options{Tail: ownTail{h.worker}, Brief: true}
+	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
+	doors.Define(fs)
+	if err := errors.Join(fs.Parse([]string{"-dir", string(f.Dir), "-listen", o.serve, "-dev-sign-in", "-watermarks", "etl_job/local"}), doors.Complete()); err != nil {
+		return doors, err
+	}
+	if at := serving.ProductsDir(f.Dir); !exists(at) {
+		if err := products.Init(at); err != nil {
+			return doors, err
+		}
+	}
+	return doors, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// ownTail is the tail of the demo's own worker.
+type ownTail struct{ worker *ingest.Worker }
+
+// Tail implements queries.Tail.
+func (t ownTail) Tail(_ context.Context, from cardlake.Positions) (queries.TailRows, error) {
+	rows, err := t.worker.Tail(from)
+	if err != nil {
+		return queries.TailRows{}, err
+	}
+	return queries.TailRows{To: rows.To, Records: rows.Rows, Free: rows.Release}, nil
 }
 
 func (h *host) status(ctx context.Context, traffic *sim.Run) (status, error) {

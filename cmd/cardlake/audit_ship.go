@@ -24,6 +24,7 @@ import (
 	"github.com/cardlake/cardlake/catalog/audit/ship"
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/internal/lakeflags"
+	"github.com/cardlake/cardlake/internal/serving"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/writers/objects"
 	"github.com/cardlake/cardlake/writers/objects/s3"
@@ -182,7 +183,7 @@ learned of each actor, and where it was, is in -state, so that it can be stopped
 that does not hold together is an alert too, and ends it with exit code 1.`, stderr)
 	var a auditPlace
 	a.define(fs, lakeflags.Read)
-	state := fs.String("state", "", "`file` of what was learned; default audit/"+lakeLog+".alerts in -dir")
+	state := fs.String("state", "", "`file` of what was learned; default audit/"+serving.LakeLog+".alerts in -dir")
 	rules := fs.String("rules", "", "JSON `file` of thresholds, durations in nanoseconds; default those of package alerts")
 	hook := fs.String("webhook", "", "`URL` that each alert is posted to")
 	once := fs.Bool("once", false, "look at what is there, and end")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cardlake/cardlake/catalog/audit"
 	"github.com/cardlake/cardlake/internal/home"
+	"github.com/cardlake/cardlake/internal/serving"
 	"github.com/cardlake/cardlake/keys/local"
 )
 
@@ -25,12 +26,12 @@ func auditLake(t *testing.T) home.Dir {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := audit.OpenSigner(t.Context(), dir.Audit(lakeLog), ring)
+	signer, err := audit.OpenSigner(t.Context(), dir.Audit(serving.LakeLog), ring)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		l, err := audit.OpenShared(t.Context(), dir.Audit(lakeLog), ring, audit.Config{Actor: "test", Signer: signer, Anchor: audit.FileAnchor(dir.AuditAnchor(lakeLog))})
+		l, err := audit.OpenShared(t.Context(), dir.Audit(serving.LakeLog), ring, audit.Config{Actor: "test", Signer: signer, Anchor: audit.FileAnchor(dir.AuditAnchor(serving.LakeLog))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +63,7 @@ func audited(t *testing.T, dir home.Dir, args ...string) (stdout, stderr string,
 // flip changes one letter of an old line.
 func flip(t *testing.T, dir home.Dir) {
 	t.Helper()
-	path := filepath.Join(dir.Audit(lakeLog), audit.SegmentName(1))
+	path := filepath.Join(dir.Audit(serving.LakeLog), audit.SegmentName(1))
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -91,14 +92,14 @@ func TestAuditVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	nowhere := home.Dir(t.TempDir())
-	if out, errs, code = audited(t, nowhere, "verify", "-offline", dir.Audit(lakeLog), "-public", public); code != 0 || !strings.Contains(out, "seals were not checked") {
+	if out, errs, code = audited(t, nowhere, "verify", "-offline", dir.Audit(serving.LakeLog), "-public", public); code != 0 || !strings.Contains(out, "seals were not checked") {
 		t.Errorf("exit code %d, %s%s", code, out, errs)
 	}
 	other, _, _ := audited(t, auditLake(t), "key")
 	if err := os.WriteFile(public, []byte(other), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, errs, code = audited(t, nowhere, "verify", "-offline", dir.Audit(lakeLog), "-public", public); code != 1 || !strings.Contains(out, "public keys that are trusted") {
+	if out, errs, code = audited(t, nowhere, "verify", "-offline", dir.Audit(serving.LakeLog), "-public", public); code != 1 || !strings.Contains(out, "public keys that are trusted") {
 		t.Errorf("another key: exit code %d, %s%s", code, out, errs)
 	}
 
@@ -112,7 +113,7 @@ func TestAuditVerify(t *testing.T) {
 // A log that can't be written any more can still be verified, and says so.
 func TestAuditVerifyOfALogThatIsCut(t *testing.T) {
 	dir := auditLake(t)
-	path := filepath.Join(dir.Audit(lakeLog), audit.SegmentName(2))
+	path := filepath.Join(dir.Audit(serving.LakeLog), audit.SegmentName(2))
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -243,7 +244,7 @@ func TestAuditAlerts(t *testing.T) {
 		t.Errorf("told again: exit code %d, %s%s", code, out, errs)
 	}
 	flip(t, dir)
-	if err := os.Remove(dir.Audit(lakeLog) + ".alerts"); err != nil {
+	if err := os.Remove(dir.Audit(serving.LakeLog) + ".alerts"); err != nil {
 		t.Fatal(err)
 	}
 	if out, errs, code = audited(t, dir, "alerts", "-once"); code != 1 || !strings.Contains(out, `"rule":"log_broken"`) {

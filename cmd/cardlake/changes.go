@@ -14,10 +14,8 @@ import (
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/catalog/grants"
-	"github.com/cardlake/cardlake/catalog/iceberg"
 	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/internal/lakeflags"
-	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/changes"
 	"github.com/cardlake/cardlake/queries/changes/ready"
@@ -81,7 +79,7 @@ func changesCommand(ctx context.Context, args []string, stdout, stderr io.Writer
 	if err != nil {
 		return err
 	}
-	feed, err := l.feed(ctx, &place, reader, changes.Config{Watermarks: watcher})
+	feed, err := l.Feed(ctx, &place, reader, changes.Config{Watermarks: watcher})
 	if err != nil {
 		return err
 	}
@@ -90,27 +88,6 @@ func changesCommand(ctx context.Context, args []string, stdout, stderr io.Writer
 		return err
 	}
 	return o.run(ctx, feed, watcher, d.caller, out, stderr)
-}
-
-// feed returns the feed of the lake's changes, whose cursors are sealed under the lake's key.
-func (l *lake) feed(ctx context.Context, place *lakeflags.Flags, gateway changes.Gateway, cfg changes.Config) (*changes.Feed, error) {
-	ring, err := place.Keys.Lake.Open(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("cursors: %w", err)
-	}
-	return changes.New(gateway, l.changing, l.Store, keys.NewEnvelopes(ring, keys.Object, keys.EnvelopeConfig{}), cfg), nil
-}
-
-// changing implements changes.Open.
-func (l *lake) changing(ctx context.Context, def *cardlake.Table) (changes.Table, error) {
-	t, err := l.Table(ctx, def)
-	switch {
-	case errors.Is(err, iceberg.ErrNoTable):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	return t, nil
 }
 
 // changesOptions say what is written, and where it goes.

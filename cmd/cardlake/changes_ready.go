@@ -21,6 +21,7 @@ import (
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/internal/lakeflags"
+	"github.com/cardlake/cardlake/internal/serving"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/changes/ready"
 	"github.com/cardlake/cardlake/queries/embedded"
@@ -66,7 +67,7 @@ func (w *watching) open(ctx context.Context, stderr io.Writer) (*ready.Watcher, 
 	if err != nil {
 		return nil, err
 	}
-	l, err := open(ctx, &w.place)
+	l, err := serving.OpenLake(ctx, &w.place)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +87,7 @@ func (w *watching) open(ctx context.Context, stderr io.Writer) (*ready.Watcher, 
 	}
 	parser := embedded.NewParser()
 	w.closes = append(w.closes, parser.Close)
-	gateway := queries.New(parser, embedded.New(l.planner, l.Store, embedded.Config{}), permits, record, queries.Config{MaxRows: -1})
+	gateway := queries.New(parser, embedded.New(l.Planner, l.Store, embedded.Config{}), permits, record, queries.Config{MaxRows: -1})
 	return ready.New(ready.Deps{
 		Asker: gateway.As(w.door.caller), Permits: permits, Store: l.Store, Tenants: tenants, Sender: sender, Recorder: record,
 		Log: slog.New(slog.NewJSONHandler(stderr, nil)),

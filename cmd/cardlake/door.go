@@ -15,6 +15,7 @@ import (
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/internal/lakeflags"
+	"github.com/cardlake/cardlake/internal/serving"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/queries"
 )
@@ -34,9 +35,6 @@ type door struct {
 // localPrincipal is who asks if nobody is named: the owner of a lake on one machine.
 const localPrincipal = "data_scientist/local"
 
-// lakeLog is the audit log of the lake's doors.
-const lakeLog = "lake"
-
 // define adds the flags of who asks.
 func (d *door) define(fs *flag.FlagSet) {
 	fs.StringVar(&d.as, "as", "", "`principal` who asks, KIND/NAME; default $CARDLAKE_AS, or "+localPrincipal)
@@ -48,16 +46,16 @@ func (d *door) define(fs *flag.FlagSet) {
 
 // defineRecord adds where the audit log is.
 func (d *door) defineRecord(fs *flag.FlagSet) {
-	fs.StringVar(&d.audit, "audit", "", "`folder` of the audit log; default audit/"+lakeLog+" in -dir")
-	fs.StringVar(&d.anchor, "audit-anchor", "", "`file` that keeps the audit log's head, best on another volume; default audit/"+lakeLog+".head in -dir")
+	fs.StringVar(&d.audit, "audit", "", "`folder` of the audit log; default audit/"+serving.LakeLog+" in -dir")
+	fs.StringVar(&d.anchor, "audit-anchor", "", "`file` that keeps the audit log's head, best on another volume; default audit/"+serving.LakeLog+".head in -dir")
 }
 
 // complete fills in what was not given, and reports what is wrong.
 func (d *door) complete(dir home.Dir) error {
 	d.grants = cmp.Or(d.grants, dir.Grants())
 	d.tenants = cmp.Or(d.tenants, dir.Tenants())
-	d.audit = cmp.Or(d.audit, dir.Audit(lakeLog))
-	d.anchor = cmp.Or(d.anchor, dir.AuditAnchor(lakeLog))
+	d.audit = cmp.Or(d.audit, dir.Audit(serving.LakeLog))
+	d.anchor = cmp.Or(d.anchor, dir.AuditAnchor(serving.LakeLog))
 	p, err := grants.ParsePrincipal(cmp.Or(d.as, os.Getenv("CARDLAKE_AS"), localPrincipal))
 	if err != nil {
 		return fmt.Errorf("-as: %w", err)

@@ -7,12 +7,13 @@ import (
 	"testing"
 
 	"github.com/cardlake/cardlake/internal/home"
+	"github.com/cardlake/cardlake/internal/serving"
 )
 
 // recorded returns the lines of the lake's audit log.
 func recorded(t *testing.T, dir home.Dir) string {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(dir.Audit(lakeLog), "*"))
+	names, err := filepath.Glob(filepath.Join(dir.Audit(serving.LakeLog), "*"))
 	if err != nil {
 		t.Fatal(err)
 	}

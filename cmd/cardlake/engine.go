@@ -16,6 +16,7 @@ import (
 
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/internal/lakeflags"
+	"github.com/cardlake/cardlake/internal/serving"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/athena"
 	"github.com/cardlake/cardlake/queries/embedded"
@@ -49,7 +50,7 @@ func (e *engines) check() error {
 }
 
 // open returns the engine over the lake. cfg is the embedded one's.
-func (e *engines) open(ctx context.Context, l *lake, place *lakeflags.Flags, cfg embedded.Config) (queries.Engine, error) {
+func (e *engines) open(ctx context.Context, l *serving.Lake, place *lakeflags.Flags, cfg embedded.Config) (queries.Engine, error) {
 	var engine queries.Engine
 	var err error
 	switch e.name {
@@ -58,7 +59,7 @@ func (e *engines) open(ctx context.Context, l *lake, place *lakeflags.Flags, cfg
 	case "athena":
 		engine, err = openAthena(ctx, e.file, l, place)
 	default:
-		return embedded.New(l.planner, l.Store, cfg), nil
+		return embedded.New(l.Planner, l.Store, cfg), nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("-engine %s: %w", e.name, err)
@@ -80,7 +81,7 @@ type trinoFile struct {
 	Session      map[string]string `json:"session"`
 }
 
-func openTrino(path string, l *lake) (queries.Engine, error) {
+func openTrino(path string, l *serving.Lake) (queries.Engine, error) {
 	var f trinoFile
 	if err := readConfig(path, &f); err != nil {
 		return nil, err
@@ -103,7 +104,7 @@ func openTrino(path string, l *lake) (queries.Engine, error) {
 		}
 		cfg.RootCAs = pool
 	}
-	return trino.New(l.planner, cfg)
+	return trino.New(l.Planner, cfg)
 }
 
 // secretFile is a file with a password of the user, or with a token if there is no user. It
@@ -148,7 +149,7 @@ type athenaFile struct {
 	USDPerTB     float64 `json:"usd_per_tb"`
 }
 
-func openAthena(ctx context.Context, path string, l *lake, place *lakeflags.Flags) (queries.Engine, error) {
+func openAthena(ctx context.Context, path string, l *serving.Lake, place *lakeflags.Flags) (queries.Engine, error) {
 	var f athenaFile
 	if err := readConfig(path, &f); err != nil {
 		return nil, err
@@ -171,7 +172,7 @@ func openAthena(ctx context.Context, path string, l *lake, place *lakeflags.Flag
 	if err != nil {
 		return nil, err
 	}
-	engine, err := athena.New(account, l.planner, cfg)
+	engine, err := athena.New(account, l.Planner, cfg)
 	if err != nil {
 		return nil, err
 	}

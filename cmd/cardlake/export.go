@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cardlake/cardlake"
+	"github.com/cardlake/cardlake/internal/serving"
 	"github.com/cardlake/cardlake/queries/export"
 )
 
@@ -104,7 +105,7 @@ func (r *requested) define(fs *flag.FlagSet, isScheduled bool) {
 // complete reads the flags.
 func (r *requested) complete() (err error) {
 	r.Tenant, r.Format, r.Encryption = cardlake.Tenant(r.tenant), export.Format(r.format), r.encrypt
-	r.Columns = list(r.columns)
+	r.Columns = serving.List(r.columns)
 	var errs [2]error
 	r.From, errs[0] = timeOf("-since", r.from)
 	r.To, errs[1] = timeOf("-until", r.to)

@@ -22,6 +22,7 @@ import (
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/internal/home"
+	"github.com/cardlake/cardlake/internal/serving"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/keys/local"
 	"github.com/cardlake/cardlake/queries/export"
@@ -220,7 +221,7 @@ func TestExport(t *testing.T) {
 	}
 
 	// Nothing of the rows lies in clear in the lake's folder.
-	err = filepath.Walk(exportsFolder(string(dir)), func(path string, info os.FileInfo, err error) error {
+	err = filepath.Walk(serving.ExportsFolder(string(dir)), func(path string, info os.FileInfo, err error) error {
 		if err != nil || info.IsDir() {
 			return err
 		}

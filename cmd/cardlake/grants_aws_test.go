@@ -16,6 +16,7 @@ import (
 	"github.com/cardlake/cardlake/catalog/grants/lakeformation"
 	"github.com/cardlake/cardlake/catalog/grants/lakeformation/lftest"
 	"github.com/cardlake/cardlake/internal/home"
+	"github.com/cardlake/cardlake/internal/serving"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/queries"
 )
@@ -156,10 +157,10 @@ func TestGrantsInAWSUnrecorded(t *testing.T) {
 	if err := grantsPlan(t.Context(), args, &out, &errs); !errors.Is(err, exitCode(1)) {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Dir(dir.Audit(lakeLog)), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(dir.Audit(serving.LakeLog)), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(dir.Audit(lakeLog), nil, 0o600); err != nil { // no folder can be made
+	if err := os.WriteFile(dir.Audit(serving.LakeLog), nil, 0o600); err != nil { // no folder can be made
 		t.Fatal(err)
 	}
 	digest := digestOfPlan.FindStringSubmatch(out.String())

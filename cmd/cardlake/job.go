@@ -19,6 +19,7 @@ import (
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/internal/lakeflags"
+	"github.com/cardlake/cardlake/internal/serving"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/embedded"
 	"github.com/cardlake/cardlake/queries/insights"
@@ -77,7 +78,7 @@ type jobLake struct {
 	width   int
 
 	jobs    []insights.Job
-	lake    *lake
+	lake    *serving.Lake
 	tenants *catalog.Tenants
 	permits *grants.Grants
 	record  *audit.Log
@@ -132,11 +133,11 @@ func (l *jobLake) open(ctx context.Context) error {
 	if l.tenants, err = catalog.OpenTenants(l.door.tenants); err != nil {
 		return err
 	}
-	if l.lake, err = open(ctx, &l.place); err != nil {
+	if l.lake, err = serving.OpenLake(ctx, &l.place); err != nil {
 		return err
 	}
 	l.parser = embedded.NewParser()
-	l.engine = embedded.New(l.lake.planner, l.lake.Store, embedded.Config{Memory: l.memory << 20, MaxBytes: l.memory << 20})
+	l.engine = embedded.New(l.lake.Planner, l.lake.Store, embedded.Config{Memory: l.memory << 20, MaxBytes: l.memory << 20})
 	l.runner = insights.New(insights.Deps{
 		Gateway: queries.New(l.parser, l.engine, l.permits, l.record, queries.Config{MaxRows: -1, Timeout: l.timeout, Views: views.All}),
 		Permits: l.permits, Recorder: l.record, Tenants: l.tenants, Store: l.lake.Store, Now: time.Now,

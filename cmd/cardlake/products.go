@@ -16,6 +16,7 @@ import (
 
 	"github.com/cardlake/cardlake/catalog/products"
 	"github.com/cardlake/cardlake/internal/home"
+	"github.com/cardlake/cardlake/internal/serving"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/render"
 )
@@ -76,7 +77,7 @@ func productsInit(_ context.Context, args []string, stdout, stderr io.Writer) er
 	if fs.NArg() > 0 {
 		return misused(fs, "takes no arguments, got %q", fs.Arg(0))
 	}
-	at := cmp.Or(*folder, productsDir(home.Dir(*dir)))
+	at := cmp.Or(*folder, serving.ProductsDir(home.Dir(*dir)))
 	if err := products.Init(at); err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/cardlake/cardlake/internal/home"
+	"github.com/cardlake/cardlake/internal/serving"
 	"github.com/cardlake/cardlake/queries/quality"
 	"github.com/cardlake/cardlake/queries/quality/dqdl"
 )
@@ -101,7 +101,7 @@ func keptIn(history, dir string) string {
 	if history != "" {
 		return history
 	}
-	return filepath.Join(string(home.Dir(dir)), "quality")
+	return serving.QualityFolder(dir)
 }
 
 func qualityCheck(args []string, stdout, stderr io.Writer) error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/catalog/grants"
+	"github.com/cardlake/cardlake/internal/serving"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/quality"
 	"github.com/cardlake/cardlake/writers/objects"
@@ -18,12 +19,12 @@ const maxLakeFiles = 10_000
 
 // files returns the data files of -table and its partition, for rules about files that name no
 // path: those of tenants that the caller may read, on record.
-func (j *qualityJob) files(l *lake, gateway *queries.Gateway) func(context.Context) ([]quality.File, error) {
+func (j *qualityJob) files(l *serving.Lake, gateway *queries.Gateway) func(context.Context) ([]quality.File, error) {
 	return func(ctx context.Context) ([]quality.File, error) {
 		var files []quality.File
 		scan := queries.Scan{Action: grants.Query, Table: j.table, What: "the files of " + j.table}
 		r, err := gateway.Scan(ctx, j.door.caller, scan, func(ctx context.Context, read queries.Read) (queries.Rows, error) {
-			_, all, err := l.planner.Plan(ctx, read.Table)
+			_, all, err := l.Planner.Plan(ctx, read.Table)
 			if err != nil {
 				return nil, err
 			}

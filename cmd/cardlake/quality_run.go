@@ -20,6 +20,7 @@ import (
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/internal/lakeflags"
+	"github.com/cardlake/cardlake/internal/serving"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/embedded"
 	"github.com/cardlake/cardlake/queries/quality"
@@ -276,7 +277,7 @@ func (j *qualityJob) writeRows(ctx context.Context, engine quality.Engine, prima
 
 // overTable evaluates the rules over -table, and quarantines its partition if they say so.
 func (j *qualityJob) overTable(ctx context.Context, cfg quality.Config) (_ *quality.Report, err error) {
-	l, err := open(ctx, &j.place)
+	l, err := serving.OpenLake(ctx, &j.place)
 	if err != nil {
 		return nil, err
 	}
@@ -292,8 +293,8 @@ func (j *qualityJob) overTable(ctx context.Context, cfg quality.Config) (_ *qual
 	defer func() { err = errors.Join(err, record.Close()) }()
 	parser := embedded.NewParser()
 	defer func() { err = errors.Join(err, parser.Close()) }()
-	engine := embedded.New(l.planner, l.Store, embedded.Config{Memory: j.memory << 20})
-	gateway := queries.New(parser, engine, permits, record, queries.Config{Views: views.All, MaxRows: -1, Timeout: j.timeout, MaxSQL: maxStatement})
+	engine := embedded.New(l.Planner, l.Store, embedded.Config{Memory: j.memory << 20})
+	gateway := queries.New(parser, engine, permits, record, queries.Config{Views: views.All, MaxRows: -1, Timeout: j.timeout, MaxSQL: serving.MaxStatement})
 
 	lake := quality.NewLake(gateway, j.door.caller)
 	part := quality.Partition{Tenant: cardlake.Tenant(j.tenant), Day: j.date}

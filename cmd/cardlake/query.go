@@ -13,14 +13,12 @@ import (
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/internal/lakeflags"
+	"github.com/cardlake/cardlake/internal/serving"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/embedded"
 	"github.com/cardlake/cardlake/queries/render"
 	"github.com/cardlake/cardlake/queries/views"
 )
-
-// maxStatement bounds what is read from standard input.
-const maxStatement = 1 << 20
 
 func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
 	fs := flagSet("query", "SQL", `Answers one SELECT statement over the tables that "cardlake tables" lists, within what -as is permitted, and records it. SQL "-" is read from standard input.`, stderr)
@@ -55,7 +53,7 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	}
 	sql := fs.Arg(0)
 	if sql == "-" {
-		text, err := io.ReadAll(io.LimitReader(stdin, maxStatement))
+		text, err := io.ReadAll(io.LimitReader(stdin, serving.MaxStatement))
 		if err != nil {
 			return fmt.Errorf("read statement: %w", err)
 		}
@@ -86,11 +84,11 @@ func query(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 		defer func() { err = errors.Join(err, tails.Close()) }()
 		cfg.Tail = tails
 	}
-	engine, err := e.open(ctx, l.lake, &place, cfg)
+	engine, err := e.open(ctx, l.Lake, &place, cfg)
 	if err != nil {
 		return err
 	}
-	gateway := l.gateway(engine, queries.Config{MaxRows: *maxRows, Timeout: *timeout, MaxSQL: maxStatement, Views: views.All})
+	gateway := l.gateway(engine, queries.Config{MaxRows: *maxRows, Timeout: *timeout, MaxSQL: serving.MaxStatement, Views: views.All})
 	p.is("running")
 	result, err := ask(ctx, gateway, d.caller, *at, sql)
 	if err != nil {

@@ -20,12 +20,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/cardlake/cardlake/catalog"
-	"github.com/cardlake/cardlake/catalog/audit"
-	"github.com/cardlake/cardlake/catalog/grants"
-	"github.com/cardlake/cardlake/catalog/signin"
 	"github.com/cardlake/cardlake/catalog/signin/signintest"
 	"github.com/cardlake/cardlake/internal/home"
 )
@@ -356,90 +350,4 @@ func TestServeTakesGrantsForWhatTheyAre(t *testing.T) {
 	refused(`"development" is true`, "-oidc-issuer", "https://127.0.0.1:1", "-oidc-audience", "lake")
 	productionGrants(t, dir, principal("data_scientist/ana", "oidc:https://idp.example#ana"))
 	refused(`the grants are not for trying out`, "-dev-sign-in")
-}
-
-// TestDevelopmentEndsWithItsGrants: when others take their place, no token of the development
-// issuer is anybody's.
-func TestDevelopmentEndsWithItsGrants(t *testing.T) {
-	dir := home.Dir(t.TempDir())
-	if err := makeKeyring(t.Context(), dir); err != nil {
-		t.Fatal(err)
-	}
-	tenants, err := catalog.OpenTenants(dir.Tenants())
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := grants.Open(dir.Grants(), tenants, grants.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &developmentPrincipals{set: g.Set}
-	subject := signin.DevelopmentSubject("data_scientist/local")
-	if got, ok := p.PrincipalOf(subject); !ok || got.String() != "data_scientist/local" {
-		t.Fatalf("%v, %v", got, ok)
-	}
-	if got, ok := p.PrincipalOf("data_scientist/local"); ok {
-		t.Errorf("%v without the issuer", got)
-	}
-	if got, ok := p.PrincipalOf(signin.DevelopmentSubject("operator/nobody")); ok {
-		t.Errorf("%v is no principal", got)
-	}
-	productionGrants(t, dir, `{"principal": "data_scientist/local", "owner": "ana@example.com", "subjects": ["oidc:https://idp.example#ana"]}`)
-	if err := g.Reload(); err != nil {
-		t.Fatal(err)
-	}
-	if got, ok := p.PrincipalOf(subject); ok {
-		t.Errorf("%v may sign in by development", got)
-	}
-}
-
-// brokenTrail is an audit log that fails as it is told.
-type brokenTrail struct {
-	err     error
-	records []audit.Record
-}
-
-func (b *brokenTrail) Append(_ context.Context, r audit.Record) error {
-	if b.err == nil {
-		b.records = append(b.records, r)
-	}
-	return b.err
-}
-
-func (b *brokenTrail) Close() error { return nil }
-
-// TestReadyWhileTheLogCanBeWritten, and again when it can.
-func TestReadyWhileTheLogCanBeWritten(t *testing.T) {
-	trail := &brokenTrail{}
-	w := newWatchedLog(trail, prometheus.NewRegistry())
-	ready := func(want bool) {
-		t.Helper()
-		w.probed = time.Time{}
-		if err := w.Ready(t.Context()); (err == nil) != want {
-			t.Errorf("ready: %v", err)
-		}
-	}
-	ready(true)
-	trail.err = errors.New("the disk is full")
-	ready(true) // nobody has tried
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	if w.Append(gone, recordProbe) == nil {
-		t.Error("a record was written")
-	}
-	ready(true) // it was the caller who went away
-	if w.Append(t.Context(), recordProbe) == nil {
-		t.Error("a record was written")
-	}
-	ready(false)
-	trail.err = nil
-	ready(true)
-	if len(trail.records) != 1 || trail.records[0].Action != "serve.probe" {
-		t.Errorf("%+v", trail.records)
-	}
-	trail.err = audit.ErrRecord
-	if w.Append(t.Context(), recordProbe) == nil {
-		t.Error("a record was written")
-	}
-	ready(true) // the record was at fault
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/cardlake/cardlake/catalog/audit"
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/internal/lakeflags"
+	"github.com/cardlake/cardlake/internal/serving"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/embedded"
 )
@@ -14,7 +15,7 @@ import (
 // site is what a command that reads tables asks with: the lake, who may do what, the record and
 // the parser.
 type site struct {
-	*lake
+	*serving.Lake
 	permits *grants.Grants
 	record  *audit.Log
 	parser  *embedded.Parser
@@ -28,7 +29,7 @@ func (d *door) site(ctx context.Context, place *lakeflags.Flags) (_ *site, err e
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if s.lake, err = open(ctx, place); err != nil {
+	if s.Lake, err = serving.OpenLake(ctx, place); err != nil {
 		return nil, err
 	}
 	if s.permits, err = d.permits(); err != nil {
@@ -48,7 +49,7 @@ func (s *site) gateway(engine queries.Engine, cfg queries.Config) *queries.Gatew
 
 // engine is DuckDB over the lake.
 func (s *site) engine(cfg embedded.Config) *embedded.Engine {
-	return embedded.New(s.planner, s.Store, cfg)
+	return embedded.New(s.Planner, s.Store, cfg)
 }
 
 func (s *site) close() error {
@@ -59,8 +60,8 @@ func (s *site) close() error {
 	if s.record != nil {
 		errs = append(errs, s.record.Close())
 	}
-	if s.lake != nil {
-		errs = append(errs, s.lake.Close())
+	if s.Lake != nil {
+		errs = append(errs, s.Lake.Close())
 	}
 	return errors.Join(errs...)
 }

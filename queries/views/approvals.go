@@ -1,6 +1,7 @@
 package views
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/cardlake/cardlake"
@@ -95,14 +96,19 @@ GROUP BY tenant, CAST(event_time AS DATE), response_code, decline_reason, curren
 func meanings() string {
 	var b strings.Builder
 	for _, c := range responseCodes {
-		b.WriteString("\n    WHEN " + quote(c.code) + " THEN " + quote(c.meaning))
+		b.WriteString("\n    WHEN " + quote(c.Code) + " THEN " + quote(c.Meaning))
 	}
 	return b.String()
 }
 
-// responseCodes are those of DE 39 in ISO 8583:1987, table "response codes", but for those that
-// approve.
-var responseCodes = []struct{ code, meaning string }{
+// ResponseCode is a value of DE 39 and what it says.
+type ResponseCode struct{ Code, Meaning string }
+
+// ResponseCodes returns those of ISO 8583:1987, table "response codes", but for those that
+// approve, in order.
+func ResponseCodes() []ResponseCode { return slices.Clone(responseCodes) }
+
+var responseCodes = []ResponseCode{
 	{"01", "refer to card issuer"},
 	{"02", "refer to card issuer, special condition"},
 	{"03", "invalid merchant"},

@@ -35,8 +35,8 @@ var insightRuns = &queries.View{
 	Namespace: Namespace, Name: "insight_runs",
 	Doc: "The newest published run of each job for each tenant.",
 	Columns: like(cardlake.Runs, "tenant", "job", "run_id", "as_of", "snapshot", "version", "parameters", "rows_read", "rows_written",
-		"published_at", "principal"),
-	SQL: `SELECT r.tenant, r.job, r.run_id, r.as_of, r.snapshot, r.version, r.parameters, r.rows_read, r.rows_written, r.published_at, r.principal
+		"published_at", "principal", "card"),
+	SQL: `SELECT r.tenant, r.job, r.run_id, r.as_of, r.snapshot, r.version, r.parameters, r.rows_read, r.rows_written, r.published_at, r.principal, r.card
 FROM insights.runs AS r
 JOIN (SELECT tenant, job, max(sequence) AS sequence FROM insights.runs GROUP BY tenant, job) AS newest
   ON r.tenant = newest.tenant AND r.job = newest.job AND r.sequence = newest.sequence`,

@@ -33,7 +33,7 @@ var models = map[string]func([]*cardlake.Transaction) []string{
 	"interchange_estimate":    modelInterchange,
 	"chargebacks":             modelChargebacks,
 
-	"insight_runs":      modelInsights(cardlake.Runs, "", "tenant", "job", "run_id", "as_of", "snapshot", "version", "parameters", "rows_read", "rows_written", "published_at", "principal"),
+	"insight_runs":      modelInsights(cardlake.Runs, "", "tenant", "job", "run_id", "as_of", "snapshot", "version", "parameters", "rows_read", "rows_written", "published_at", "principal", "card"),
 	"alerts":            modelAlerts,
 	"segments":          modelInsights(cardlake.Segments, "segment", "tenant", "as_of", "segment_id", "name", "description", "state", "customers", "share", "value", "currency", "previous_customers", "shift", "map_x", "map_y", "centre", "run_id"),
 	"segments_by_day":   modelSegmentsByDay,

@@ -1,4 +1,4 @@
-package main
+package serving
 
 import (
 	"context"
@@ -25,10 +25,8 @@ func (k *kept) Append(_ context.Context, r audit.Record) error {
 // TestAChangeOfTheGrantsIsOnRecord: from which set to which.
 func TestAChangeOfTheGrantsIsOnRecord(t *testing.T) {
 	dir := home.Dir(t.TempDir())
-	if err := makeLake(t.Context(), dir, 1, 1); err != nil {
-		t.Fatal(err)
-	}
-	o := serveOptions{grants: dir.Grants(), tenants: dir.Tenants(), development: true}
+	makeGrants(t, dir)
+	o := Options{Grants: dir.Grants(), Tenants: dir.Tenants(), Development: true}
 	var record kept
 	permits, err := o.permits(slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry(), &record)
 	if err != nil {

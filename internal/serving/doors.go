@@ -1,4 +1,4 @@
-package main
+package serving
 
 import (
 	"context"
@@ -8,9 +8,6 @@ import (
 	"net"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/cardlake/cardlake/catalog"
-	"github.com/cardlake/cardlake/queries/export"
 )
 
 // listening is a door that is served at an address, by its name in the log.
@@ -41,16 +38,4 @@ func serveDoors(ctx context.Context, doors []listening, config *tls.Config, besi
 		group.Go(func() error { return d.serve(ctx, listeners[i], config) })
 	}
 	return group.Wait()
-}
-
-// exports opens the exports of the lake, which p describes but for its place.
-func (o *serveOptions) exports(ctx context.Context, p exportParts) (_ *export.Service, err error) {
-	p.dir = o.place.Dir
-	if p.keys, err = o.place.Keys.Lake.Open(ctx); err != nil {
-		return nil, fmt.Errorf("exports: %w", err)
-	}
-	if p.tenants, err = catalog.OpenTenants(o.tenants); err != nil {
-		return nil, err
-	}
-	return openExports(ctx, p)
 }

@@ -1,4 +1,4 @@
-package main
+package serving
 
 import (
 	"context"
@@ -20,36 +20,36 @@ import (
 )
 
 // desk opens the desk of data products, nil if the lake has no folder of them, and what closes it.
-func (o *serveOptions) desk(ctx context.Context, permits *grants.Grants, record products.Log, parser *embedded.Parser) (_ *products.Desk, closing func() error, err error) {
-	folder := productsDir(home.Dir(o.place.Dir))
+func (o *Options) desk(ctx context.Context, permits *grants.Grants, record products.Log, parser *embedded.Parser) (_ *products.Desk, closing func() error, err error) {
+	folder := ProductsDir(home.Dir(o.Place.Dir))
 	if _, err := os.Stat(folder); errors.Is(err, os.ErrNotExist) {
 		return nil, func() error { return nil }, nil
 	}
-	tenants, err := catalog.OpenTenants(o.tenants)
+	tenants, err := catalog.OpenTenants(o.Tenants)
 	if err != nil {
 		return nil, nil, err
 	}
-	ring, err := o.place.Keys.Lake.Open(ctx)
+	ring, err := o.Place.Keys.Lake.Open(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("subscriptions: %w", err)
 	}
-	store, closeStore, err := openSubscriptions(ctx, home.Dir(o.place.Dir), ring)
+	store, closeStore, err := OpenSubscriptions(ctx, home.Dir(o.Place.Dir), ring)
 	if err != nil {
 		return nil, nil, err
 	}
-	words := newWords(parser)
+	words := NewWords(parser)
 	load := func() (*products.Catalogue, error) { return products.Load(folder, words) }
 	return products.NewDesk(load, store, permits, record, products.Config{
-		GrantsDir: o.grants, Tenants: tenants, Dictionary: words, AsOf: asOf(&o.place), Quality: scoreOf(o.place.Dir),
+		GrantsDir: o.Grants, Tenants: tenants, Dictionary: words, AsOf: AsOf(&o.Place), Quality: ScoreOf(o.Place.Dir),
 	}), closeStore, nil
 }
 
 // watcher looks at how complete the lake is, as -watermarks; nil without it.
-func (o *serveOptions) watcher(gateway *queries.Gateway, log *slog.Logger) (*ready.Watcher, error) {
-	if o.watermarks == "" {
+func (o *Options) watcher(gateway *queries.Gateway, log *slog.Logger) (*ready.Watcher, error) {
+	if o.Watermarks == "" {
 		return nil, nil
 	}
-	who, err := grants.ParsePrincipal(o.watermarks)
+	who, err := grants.ParsePrincipal(o.Watermarks)
 	if err != nil {
 		return nil, err
 	}
