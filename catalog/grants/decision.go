@@ -111,6 +111,18 @@ func (d *Decision) Scope(tenant cardlake.Tenant) *Scope {
 	return others
 }
 
+// narrow leaves the rows of one tenant, and reports whether any are given.
+func (d *Decision) narrow(tenant cardlake.Tenant) bool {
+	s := d.Scope(tenant)
+	d.Scopes, d.Except = nil, nil
+	if s == nil || !d.Table.ByTenant {
+		d.Reason = "the caller is narrowed to a tenant of which the table has no rows for it"
+		return false
+	}
+	d.Scopes = []Scope{{Tenants: []cardlake.Tenant{tenant}, Columns: s.Columns}}
+	return true
+}
+
 // Access returns, for each of Table.Columns, the most that any scope gives: a column that is
 // Dropped is not there for the principal, whatever the row. A nil slice means nothing.
 func (d *Decision) Access() []Access {

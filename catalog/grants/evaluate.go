@@ -242,6 +242,9 @@ func (s *Set) decide(c Caller, a Action, t *cardlake.Table, now time.Time) (d *D
 	if others != nil {
 		d.Scopes = append(d.Scopes, Scope{Others: true, Columns: others})
 	}
+	if c.Tenant != "" && d.Allowed() && !d.narrow(c.Tenant) {
+		return d, from, until
+	}
 	d.Limits = s.principals[c.Principal].Limits.or(s.personas[c.Principal.Kind])
 	d.Policies, d.BreakGlass = s.deciding(e.permits, e.forbids)
 	if !d.Allowed() {

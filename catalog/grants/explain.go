@@ -32,6 +32,8 @@ func (s *Set) Explain(c Caller, a Action, t *cardlake.Table, tenant cardlake.Ten
 	case q == nil:
 	case !slices.Contains(tableActions, a):
 		reason = string(a) + " is not asked for a table"
+	case c.Tenant != "" && tenant != c.Tenant:
+		reason = "the caller is narrowed to another tenant"
 	case tenant != "" && !s.knows(tenant):
 		reason = "there is no tenant " + string(tenant) + " in the register"
 	}

@@ -24,6 +24,7 @@ type memoKey struct {
 	mfa        bool
 	breakGlass bool
 	reasoned   bool
+	tenant     cardlake.Tenant // that the caller is narrowed to
 }
 
 // remembered is a decision and the milliseconds since 1970 from and until which it holds.
@@ -70,7 +71,7 @@ func (m *memo) put(k memoKey, r remembered) {
 // permits is not permitted. The decision holds until its Until, which the caller of Decide
 // must heed only if it keeps the decision.
 func (s *Set) Decide(c Caller, a Action, t *cardlake.Table, now time.Time) *Decision {
-	k := memoKey{c.Principal, a, t, c.MFA, c.BreakGlass, strings.TrimSpace(c.Reason) != ""}
+	k := memoKey{c.Principal, a, t, c.MFA, c.BreakGlass, strings.TrimSpace(c.Reason) != "", c.Tenant}
 	at := now.UnixMilli()
 	if d, ok := s.memo.find(k, at); ok {
 		return d

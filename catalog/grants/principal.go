@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/cardlake/cardlake"
 )
 
 // Kind is what a principal is: the persona that policies are written for.
@@ -75,4 +77,13 @@ type Caller struct {
 	BreakGlass bool
 	// Request joins the audit records of one request; empty lets the door draw one.
 	Request string
+
+	// Subject is what vouched for the caller when signing in, as package signin writes it; empty
+	// where nobody signed in, as in a job.
+	Subject string
+	// Tenant narrows what is permitted to one tenant: rows of others, rows of no tenant and the
+	// lake as a whole are not there. Empty narrows nothing. It never widens.
+	Tenant cardlake.Tenant
+	// Key is the id of the API key that was shown instead of signing in, else empty.
+	Key string
 }

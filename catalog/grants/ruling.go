@@ -85,6 +85,15 @@ func (s *Set) Permitted(c Caller, a Action, now time.Time) *Ruling {
 			r.Tenants = append(r.Tenants, t.Name)
 		}
 	}
+	if c.Tenant != "" && (r.Lake || len(r.Tenants) > 0) {
+		permitted := r.For(c.Tenant)
+		r.Lake, r.Tenants = false, nil
+		if !permitted {
+			r.Reason = "the caller is narrowed to a tenant for which it is not permitted"
+			return r
+		}
+		r.Tenants = []cardlake.Tenant{c.Tenant}
+	}
 	r.Policies, r.BreakGlass = s.deciding(permits, forbids)
 	if !r.Lake && len(r.Tenants) == 0 {
 		r.Reason = s.reason(c.Principal, string(a), r.Policies)

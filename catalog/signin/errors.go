@@ -20,6 +20,23 @@ const (
 	NotYet        Reason = "not_yet_valid"
 	TooOld        Reason = "too_old" // issued longer ago than tokens are taken
 
+	// Of the authorization code flow.
+	State   Reason = "state"         // the browser did not begin this sign-in, or it took too long
+	Denied  Reason = "denied"        // the issuer says that the person, or it, declined
+	Code    Reason = "code"          // the issuer does not take the code, or there is none
+	Nonce   Reason = "nonce"         // the ID token is of another sign-in
+	Binding Reason = "token_binding" // the ID token is not of the access token that came with it
+	Stale   Reason = "auth_time"     // the person showed who it is longer ago than is taken
+
+	// Of API keys.
+	UnknownAPIKey  Reason = "unknown_api_key"     // there is none, or it was revoked
+	UnreadableKeys Reason = "unreadable_api_keys" // the store can't be read
+
+	// Of sessions.
+	NoSession Reason = "session"    // there is none of this id, or it has ended
+	CrossSite Reason = "cross_site" // the request is of another site's page
+	CSRF      Reason = "csrf"       // the request does not have the session's token
+
 	UnknownSubject     Reason = "unknown_subject"      // verified, and no principal has it
 	TwoIdentities      Reason = "two_identities"       // the certificate's principal is not the token's
 	CertificateName    Reason = "certificate_name"     // the certificate does not name one subject
@@ -34,7 +51,7 @@ type Error struct {
 	Reason Reason
 	// Subject is who it was, when that is verified, else empty.
 	Subject string
-	// Err is why the issuer's keys can't be had, for the operator; nil otherwise.
+	// Err is why nobody can sign in at the moment, for the operator; nil otherwise.
 	Err error
 }
 
@@ -50,6 +67,8 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // IsTemporary reports whether the same credentials may be good a moment later.
-func (e *Error) IsTemporary() bool { return e.Reason == IssuerUnavailable || e.Reason == Unreadable }
+func (e *Error) IsTemporary() bool {
+	return e.Reason == IssuerUnavailable || e.Reason == Unreadable || e.Reason == UnreadableKeys
+}
 
 func refuse(r Reason) *Error { return &Error{Reason: r} }

@@ -35,6 +35,7 @@ type keySet struct {
 	keys []jose.JSONWebKey // never changed, only replaced
 	read time.Time         // when they were read; zero if never
 	err  error             // of the last request, nil if it went well
+	at   endpoints         // as the issuer's document named them last
 
 	fetching sync.Mutex // held by the one who asks the issuer
 	tried    time.Time  // guarded by fetching
@@ -149,6 +150,7 @@ func (s *keySet) get(ctx context.Context) ([]jose.JSONWebKey, error) {
 		var d struct {
 			Issuer string `json:"issuer"`
 			Keys   string `json:"jwks_uri"`
+			endpoints
 		}
 		if err := s.document(ctx, strings.TrimSuffix(s.cfg.URL, "/")+"/.well-known/openid-configuration", &d); err != nil {
 			return nil, fmt.Errorf("discover issuer: %w", err)
@@ -156,11 +158,13 @@ func (s *keySet) get(ctx context.Context) ([]jose.JSONWebKey, error) {
 		if d.Issuer != s.cfg.URL {
 			return nil, errors.New("discover issuer: its document names another issuer")
 		}
-		u, err := url.Parse(d.Keys)
-		if err != nil || u.Host == "" || u.Scheme != "https" && !(s.cfg.Development && isLoopback(u)) {
+		if !s.cfg.isEndpoint(d.Keys) {
 			return nil, errors.New("discover issuer: jwks_uri is not https")
 		}
 		s.jwks = d.Keys
+		s.mu.Lock()
+		s.at = d.endpoints
+		s.mu.Unlock()
 	}
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -184,6 +188,33 @@ func (s *keySet) get(ctx context.Context) ([]jose.JSONWebKey, error) {
 		return nil, errors.New("read the issuer's keys: it has none that a token can be verified with")
 	}
 	return keys, nil
+}
+
+// isEndpoint reports whether something may be asked at the URL: by TLS, or on this machine.
+func (c IssuerConfig) isEndpoint(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Host != "" && u.User == nil && u.Fragment == "" && (u.Scheme == "https" || c.Development && isLoopback(u))
+}
+
+// endpoints returns where the issuer answers what its document names.
+func (s *keySet) endpoints(ctx context.Context) (endpoints, error) {
+	known := func() endpoints {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		return s.at
+	}
+	if at := known(); at != (endpoints{}) {
+		return at, nil
+	}
+	err := s.refresh(ctx)
+	at := known()
+	if at == (endpoints{}) && err == nil {
+		err = errors.New("the issuer's document names no endpoint to sign in at")
+	}
+	if at != (endpoints{}) {
+		err = nil
+	}
+	return at, err
 }
 
 // document reads a JSON document. Its errors quote nothing of it.

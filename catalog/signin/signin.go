@@ -4,6 +4,10 @@
 // looked up among the principals, at every request, so that whoever is taken out of them is
 // refused from then on (PCI DSS 4.0.1 requirements 8.2.1, 8.2.2 and 8.2.5).
 //
+// Browsers sign in at the issuer by the authorization code flow ([Client]); what they show from then
+// on is not for this package to know, but whose it is, is looked up here as well
+// ([Verifier.Identified]). Programs of people show keys of package apikeys as bearer tokens.
+//
 // A subject is written
 //
 //	oidc:ISSUER#SUB     of a token: its issuer and its claim "sub"
@@ -29,6 +33,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/catalog/grants"
 )
 
@@ -51,6 +56,13 @@ type Identity struct {
 	MFA bool
 	// Until is when the credential ends.
 	Until time.Time
+
+	// Principal, if it is set, is whose the subject must be still: a credential that was made for
+	// one principal is not another's whom the subject is given to later.
+	Principal grants.Principal
+	// Tenant narrows what is permitted, and Key is the id of an API key, as in grants.Caller.
+	Tenant cardlake.Tenant
+	Key    string
 }
 
 // Credentials are what a caller shows.
@@ -106,56 +118,63 @@ func New(principals Principals, cfg Config) (*Verifier, error) {
 
 // Caller returns who shows the credentials. An error is an *Error.
 func (v *Verifier) Caller(ctx context.Context, c Credentials) (grants.Caller, error) {
-	var byToken, byCertificate grants.Principal
-	var mfa bool
-	var err error
-	if c.Token != "" {
-		if v.cfg.Tokens == nil {
-			return grants.Caller{}, refuse(NoCredentials)
-		}
-		var id Identity
-		if id, err = v.cfg.Tokens.Verify(ctx, c.Token); err != nil {
+	if c.Token == "" {
+		return v.caller(nil, c)
+	}
+	if v.cfg.Tokens == nil {
+		return grants.Caller{}, refuse(NoCredentials)
+	}
+	id, err := v.cfg.Tokens.Verify(ctx, c.Token)
+	if err != nil {
+		return grants.Caller{}, err
+	}
+	return v.caller(&id, c)
+}
+
+// caller returns who has an identity, which something else than a certificate proves, nil for
+// none, and shows a certificate.
+func (v *Verifier) caller(id *Identity, c Credentials) (grants.Caller, error) {
+	var byCertificate grants.Principal
+	caller := grants.Caller{Origin: c.Origin}
+	if id != nil {
+		p, err := v.principal(*id)
+		if err != nil {
 			return grants.Caller{}, err
 		}
-		if byToken, err = v.principal(id.Subject); err != nil {
-			return grants.Caller{}, err
-		}
-		mfa = id.MFA
+		caller.Principal, caller.Subject, caller.MFA, caller.Tenant, caller.Key = p, id.Subject, id.MFA, id.Tenant, id.Key
 	}
 	switch {
 	case v.cfg.Transport && c.Certificate == nil:
 		return grants.Caller{}, refuse(NoCredentials)
 	case c.Certificate != nil && (v.cfg.Certificates || v.cfg.Transport):
-		id, err := CertificateIdentity(c.Certificate, v.cfg.Now())
+		shown, err := CertificateIdentity(c.Certificate, v.cfg.Now())
 		if err != nil {
 			return grants.Caller{}, err
 		}
 		if v.cfg.Transport {
 			break
 		}
-		if byCertificate, err = v.principal(id.Subject); err != nil {
+		if byCertificate, err = v.principal(shown); err != nil {
 			return grants.Caller{}, err
+		}
+		if id == nil {
+			caller.Principal, caller.Subject = byCertificate, shown.Subject
 		}
 	}
 	var none grants.Principal
-	caller := grants.Caller{Principal: byToken, Origin: c.Origin, MFA: mfa}
 	switch {
-	case byToken == none && byCertificate == none:
+	case caller.Principal == none:
 		return grants.Caller{}, refuse(NoCredentials)
-	case byToken == none:
-		caller.Principal = byCertificate
-	case byCertificate != none && byCertificate != byToken:
-		e := refuse(TwoIdentities)
-		e.Subject = byToken.String()
-		return grants.Caller{}, e
+	case byCertificate != none && byCertificate != caller.Principal:
+		return grants.Caller{}, &Error{Reason: TwoIdentities, Subject: caller.Principal.String()}
 	}
 	return caller, nil
 }
 
-func (v *Verifier) principal(subject string) (grants.Principal, error) {
-	p, ok := v.principals.PrincipalOf(subject)
-	if !ok || p.Validate() != nil {
-		return grants.Principal{}, &Error{Reason: UnknownSubject, Subject: subject}
+func (v *Verifier) principal(id Identity) (grants.Principal, error) {
+	p, ok := v.principals.PrincipalOf(id.Subject)
+	if !ok || p.Validate() != nil || id.Principal != (grants.Principal{}) && id.Principal != p {
+		return grants.Principal{}, &Error{Reason: UnknownSubject, Subject: id.Subject}
 	}
 	return p, nil
 }
@@ -167,16 +186,37 @@ func (v *Verifier) FromRequest(r *http.Request) (grants.Caller, error) {
 	if err != nil {
 		return grants.Caller{}, err
 	}
-	c := Credentials{Token: token, Origin: Origin(r, v.cfg.Proxies)}
+	c, err := v.shown(r)
+	if err != nil {
+		return grants.Caller{}, err
+	}
+	c.Token = token
+	return v.Caller(r.Context(), c)
+}
+
+// Identified returns the caller of an HTTP request who has proved the identity otherwise than by
+// what the request shows, as by a session. It is looked up anew, and what holds for certificates
+// beside a token holds here. An error is an *Error.
+func (v *Verifier) Identified(r *http.Request, id Identity) (grants.Caller, error) {
+	c, err := v.shown(r)
+	if err != nil {
+		return grants.Caller{}, err
+	}
+	return v.caller(&id, c)
+}
+
+// shown is what the connection of a request shows.
+func (v *Verifier) shown(r *http.Request) (Credentials, error) {
+	c := Credentials{Origin: Origin(r, v.cfg.Proxies)}
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		if v.cfg.Authorities != nil {
 			if err := v.cfg.Authorities.Trust(r.TLS.VerifiedChains); err != nil {
-				return grants.Caller{}, err
+				return c, err
 			}
 		}
 		c.Certificate = r.TLS.PeerCertificates[0]
 	}
-	return v.Caller(r.Context(), c)
+	return c, nil
 }
 
 // Origin is the address that the request came from, without a port, as callers have it.

@@ -27,6 +27,7 @@ type claims struct {
 	Party     string          `json:"azp"`
 	Methods   []string        `json:"amr"`
 	Class     string          `json:"acr"`
+	LastShown instant         `json:"auth_time"`
 	Events    json.RawMessage `json:"events"`
 }
 
@@ -50,42 +51,62 @@ func (i *instant) UnmarshalJSON(text []byte) error {
 // Verify implements Tokens: signature, issuer, audience and times (OpenID Connect Core 1.0
 // section 3.1.3.7, RFC 8725).
 func (i *Issuer) Verify(ctx context.Context, token string) (Identity, error) {
+	_, c, refused := i.verified(ctx, token, i.cfg.Audience, types)
+	if refused != nil {
+		return Identity{}, refused
+	}
+	id := i.identity(c)
+	why := i.timely(c)
+	if why == "" && len(i.cfg.Parties) > 0 && !slices.Contains(i.cfg.Parties, c.Party) {
+		why = Party
+	}
+	if why != "" {
+		return Identity{}, &Error{Reason: why, Subject: id.Subject}
+	}
+	return id, nil
+}
+
+// verified returns a token, and its claims, that the issuer signed for the audience. Its times
+// are not checked yet.
+func (i *Issuer) verified(ctx context.Context, token, audience string, types []string) (*oidc.IDToken, *claims, *Error) {
 	if len(token) > maxToken || strings.IndexFunc(token, notInToken) >= 0 {
-		return Identity{}, refuse(Malformed)
+		return nil, nil, refuse(Malformed)
 	}
 	jws, err := jose.ParseSignedCompact(token, i.allowed)
 	switch {
 	case errors.As(err, new(*jose.ErrUnexpectedSignatureAlgorithm)):
-		return Identity{}, refuse(Algorithm)
+		return nil, nil, refuse(Algorithm)
 	case err != nil || len(jws.Signatures) != 1:
-		return Identity{}, refuse(Malformed)
+		return nil, nil, refuse(Malformed)
 	}
 	kind, _ := jws.Signatures[0].Protected.ExtraHeaders[jose.HeaderType].(string)
 	if !slices.Contains(types, strings.ToLower(kind)) {
-		return Identity{}, refuse(TokenType)
+		return nil, nil, refuse(TokenType)
 	}
 	check := &signature{keys: i.keys, jws: jws}
 	verified, err := oidc.NewVerifier(i.cfg.URL, check, &oidc.Config{
-		ClientID: i.cfg.Audience, SupportedSigningAlgs: i.cfg.Algorithms,
-		SkipExpiryCheck: true, // times are checked below: within the configured skew, and the age too
+		ClientID: audience, SupportedSigningAlgs: i.cfg.Algorithms,
+		SkipExpiryCheck: true, // times are checked by timely: within the configured skew, and the age too
 	}).Verify(ctx, token)
 	if err != nil {
-		return Identity{}, i.failure(check)
+		return nil, nil, i.failure(check)
 	}
-	var c claims
-	if verified.Claims(&c) != nil || !isSubject(c.Subject) || c.Expiry.IsZero() || c.Issued.IsZero() {
-		return Identity{}, refuse(Claims)
+	c := new(claims)
+	if verified.Claims(c) != nil || !isSubject(c.Subject) || c.Expiry.IsZero() || c.Issued.IsZero() {
+		return nil, nil, refuse(Claims)
 	}
+	return verified, c, nil
+}
+
+// identity is what verified claims say of who it is.
+func (i *Issuer) identity(c *claims) Identity {
 	id := Identity{Subject: "oidc:" + i.cfg.URL + "#" + c.Subject, Until: c.Expiry.Time}
 	if i.cfg.Development {
 		id.Subject = DevelopmentSubject(c.Subject)
 	}
 	id.MFA = slices.Contains(i.cfg.MFAClasses, c.Class) ||
 		slices.ContainsFunc(c.Methods, func(m string) bool { return slices.Contains(i.cfg.MFAMethods, m) })
-	if why := i.timely(&c); why != "" {
-		return Identity{}, &Error{Reason: why, Subject: id.Subject}
-	}
-	return id, nil
+	return id
 }
 
 // DevelopmentSubject is how a subject of the development issuer is written.
@@ -103,8 +124,6 @@ func (i *Issuer) timely(c *claims) Reason {
 	switch {
 	case c.Events != nil: // RFC 8417: a security event, such as a logout
 		return TokenType
-	case len(i.cfg.Parties) > 0 && !slices.Contains(i.cfg.Parties, c.Party):
-		return Party
 	case !now.Before(c.Expiry.Add(i.cfg.Skew)):
 		return Expired
 	case now.Add(i.cfg.Skew).Before(c.Issued.Time), now.Add(i.cfg.Skew).Before(c.NotBefore.Time):

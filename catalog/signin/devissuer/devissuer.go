@@ -1,7 +1,11 @@
-// Package devissuer is an OpenID Connect issuer for one machine: discovery, rotating keys and
-// a token endpoint, so that the doors can be tried as they are in production, without one.
+// Package devissuer is an OpenID Connect issuer for one machine: discovery, rotating keys, a
+// token endpoint, and a page on which a browser chooses who to be, so that the doors can be tried as
+// they are in production, without one.
 //
-// Whoever has a principal's secret is that principal, and nobody proves anything. So it exists
+// Whoever has a principal's secret is that principal, and nobody proves anything. A browser has
+// them all once it has opened a URL that holds a key ([Issuer.EnterURL]), which is told to who
+// starts the issuer and to no page: other people of the machine, and other pages of the browser,
+// reach the address too. So it exists
 // at a loopback address only, its keys and secrets live in memory and end with it, its tokens
 // last minutes, and its subjects (signin.DevelopmentSubject) are none of a real issuer's: a set
 // of grants that does not name them gives nothing to any of its tokens.
@@ -18,6 +22,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -31,8 +37,12 @@ import (
 type Config struct {
 	// Audience is what the tokens are for.
 	Audience string
-	// Subjects are those that can have tokens.
+	// Subjects are those that can have tokens, KIND/NAME.
 	Subjects []string
+	// Client is the id of the client that browsers sign in by, which has no secret, and
+	// RedirectURL where they are sent back to, exactly: http at a loopback address. Without them
+	// no browser signs in.
+	Client, RedirectURL string
 	// Lifetime of a token; default 15 minutes, at most 1 hour.
 	Lifetime time.Duration
 	Now      func() time.Time // default time.Now
@@ -44,9 +54,12 @@ type Issuer struct {
 	l       net.Listener
 	url     string
 	secrets map[string]string // of subjects
+	enter   string            // what the URL of EnterURL holds
+	entered string            // what the cookie holds of a browser that has opened it
 
-	mu   sync.Mutex
-	keys []key // the newest last
+	mu    sync.Mutex
+	keys  []key // the newest last
+	codes map[string]code
 }
 
 type key struct {
@@ -75,12 +88,28 @@ func New(l net.Listener, cfg Config) (*Issuer, error) {
 		return nil, errors.New("development sign-in: tokens last at most an hour")
 	case cfg.Audience == "" || len(cfg.Subjects) == 0:
 		return nil, errors.New("development sign-in: there is no audience, or nobody who could sign in")
+	case cfg.Client != "" && !isLoopback(cfg.RedirectURL):
+		return nil, errors.New("development sign-in: browsers are sent back to this machine only, http at a loopback address")
+	case cfg.Client == cfg.Audience:
+		return nil, errors.New("development sign-in: the client has the name of the audience, and an ID token would pass for an access token")
 	}
-	i := &Issuer{cfg: cfg, l: l, url: "http://" + l.Addr().String() + "/development", secrets: map[string]string{}}
+	i := &Issuer{
+		cfg: cfg, l: l, url: "http://" + l.Addr().String() + "/development", secrets: map[string]string{},
+		enter: random(), entered: random(), codes: map[string]code{},
+	}
 	for _, s := range cfg.Subjects {
 		i.secrets[s] = random()
 	}
 	return i, i.Rotate()
+}
+
+func isLoopback(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return false
+	}
+	a, err := netip.ParseAddr(u.Hostname())
+	return err == nil && a.IsLoopback()
 }
 
 func random() string {
@@ -120,6 +149,13 @@ func (i *Issuer) Token(subject string, mfa bool) (string, error) {
 	if _, ok := i.secrets[subject]; !ok {
 		return "", errors.New("development sign-in: there is no such subject")
 	}
+	now := i.cfg.Now()
+	claims := map[string]any{"aud": i.cfg.Audience, "azp": "development", "jti": random()}
+	return i.sign(subject, mfa, now, claims)
+}
+
+// sign signs a token of a subject, with more claims.
+func (i *Issuer) sign(subject string, mfa bool, now time.Time, claims map[string]any) (string, error) {
 	i.mu.Lock()
 	k := i.keys[len(i.keys)-1]
 	i.mu.Unlock()
@@ -127,11 +163,7 @@ func (i *Issuer) Token(subject string, mfa bool) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("development sign-in: %w", err)
 	}
-	now := i.cfg.Now()
-	claims := map[string]any{
-		"iss": i.url, "sub": subject, "aud": i.cfg.Audience, "azp": "development",
-		"iat": now.Unix(), "exp": now.Add(i.cfg.Lifetime).Unix(), "jti": random(),
-	}
+	claims["iss"], claims["sub"], claims["iat"], claims["exp"] = i.url, subject, now.Unix(), now.Add(i.cfg.Lifetime).Unix()
 	if mfa {
 		claims["amr"] = []string{"mfa"}
 	}
@@ -169,13 +201,23 @@ func (i *Issuer) Run(ctx context.Context) error {
 func (i *Issuer) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /development/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]any{
+		d := map[string]any{
 			"issuer": i.url, "jwks_uri": i.url + "/keys", "token_endpoint": i.TokenURL(),
 			"response_types_supported": []string{"token"},
 			"subject_types_supported":  []string{"public"}, "grant_types_supported": []string{"client_credentials"},
 			"id_token_signing_alg_values_supported": []string{string(jose.ES256)},
-		})
+		}
+		if i.cfg.Client != "" {
+			d["authorization_endpoint"] = i.url + "/authorize"
+			d["response_types_supported"], d["grant_types_supported"] = []string{"code"}, []string{"authorization_code", "client_credentials"}
+			d["code_challenge_methods_supported"], d["token_endpoint_auth_methods_supported"] = []string{"S256"}, []string{"none", "client_secret_post", "client_secret_basic"}
+			d["authorization_response_iss_parameter_supported"] = true
+		}
+		answer(w, http.StatusOK, d)
 	})
+	if i.cfg.Client != "" {
+		i.browserRoutes(mux)
+	}
 	mux.HandleFunc("GET /development/keys", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, i.published()) })
 	mux.HandleFunc("POST /development/token", i.token)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -206,6 +248,10 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 8<<10)
 	if err := r.ParseForm(); err != nil {
 		answer(w, http.StatusBadRequest, map[string]string{"error": "invalid_request"})
+		return
+	}
+	if r.PostForm.Get("grant_type") == "authorization_code" {
+		i.redeem(w, r.PostForm)
 		return
 	}
 	id, secret, ok := r.BasicAuth()

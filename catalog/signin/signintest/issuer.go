@@ -36,6 +36,8 @@ type Issuer struct {
 	Down atomic.Bool
 	// Document changes its discovery document.
 	Document func(map[string]any)
+	// Exchange answers its token endpoint; nil answers nothing but errors.
+	Exchange http.HandlerFunc
 
 	tb     testing.TB
 	server *httptest.Server
@@ -78,7 +80,10 @@ func Start(tb testing.TB) *Issuer {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		i.Discoveries.Add(1)
-		d := map[string]any{"issuer": i.URL, "jwks_uri": i.URL + "/keys"}
+		d := map[string]any{
+			"issuer": i.URL, "jwks_uri": i.URL + "/keys", "authorization_endpoint": i.URL + "/authorize", "token_endpoint": i.URL + "/token",
+			"end_session_endpoint": i.URL + "/end",
+		}
 		if i.Document != nil {
 			i.Document(d)
 		}
@@ -87,6 +92,13 @@ func Start(tb testing.TB) *Issuer {
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
 		i.KeyRequests.Add(1)
 		_ = json.NewEncoder(w).Encode(i.published())
+	})
+	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
+		if i.Exchange == nil {
+			http.Error(w, "no", http.StatusInternalServerError)
+			return
+		}
+		i.Exchange(w, r)
 	})
 	i.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if i.Down.Load() {
