@@ -18,9 +18,10 @@ type found struct {
 	views  []*View           // by name
 	// columns are the names that it uses, in lower case; some may be of no column. all says
 	// that it may use every column of its tables.
-	columns map[string]bool
-	all     bool
-	root    any // the statement's tree
+	columns    map[string]bool
+	all        bool
+	isVolatile bool // see Statement
+	root       any  // the statement's tree
 }
 
 // check walks a parse tree and returns what it reads. Whatever the grammar does not list is
@@ -56,7 +57,7 @@ func check(tree []byte, tables []*cardlake.Table, views []*View, near func() []s
 		w.all = w.all || w.values[name] // a table's name as a value is all of its row
 	}
 	return &found{
-		columns: w.columns, all: w.all, root: parsed.Statements[0],
+		columns: w.columns, all: w.all, isVolatile: w.isVolatile, root: parsed.Statements[0],
 		tables: slices.SortedFunc(maps.Keys(w.read), func(a, b *cardlake.Table) int { return strings.Compare(a.FullName(), b.FullName()) }),
 		views:  slices.SortedFunc(maps.Keys(w.seen), func(a, b *View) int { return strings.Compare(a.FullName(), b.FullName()) }),
 	}, nil
@@ -82,6 +83,8 @@ type walker struct {
 	values  map[string]bool // those that stand for a value, which a qualifier does not
 	rows    map[string]bool // names and aliases of tables
 	all     bool
+
+	isVolatile bool
 
 	expressions, stars, refs int
 	length, growth           int // see sizes.go
@@ -391,6 +394,7 @@ func expression(w *walker, s *scope, v any) error {
 		if len(parts) == 1 && sessionNames[strings.ToLower(text(parts[0]))] {
 			return refuse(n, "%s is not allowed", text(parts[0]))
 		}
+		w.isVolatile = w.isVolatile || len(parts) == 1 && volatile[strings.ToLower(text(parts[0]))]
 	}
 	return fields(w, s, n, "an expression of class "+class, sh)
 }
@@ -411,6 +415,7 @@ func scalar(w *walker, n node) error {
 		return patternArgument(n, name)
 	}
 	if functions[name] {
+		w.isVolatile = w.isVolatile || volatile[name]
 		return nil
 	}
 	e := refuse(n, "function %s does not exist or is not allowed", name)

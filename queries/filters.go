@@ -3,6 +3,7 @@ package queries
 import (
 	"encoding/json"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -473,13 +474,27 @@ func (c condition) filter(t *cardlake.Table) (Filter, bool) {
 				continue
 			}
 			f.Min, f.Max = lesser(f.Min, least), greater(f.Max, greatest)
-		case "COMPARE_LESSTHAN", "COMPARE_LESSTHANOREQUALTO":
+		case "COMPARE_LESSTHAN":
+			if f.Max = greatest; isNumber(least) {
+				f.Max = least.(int64) - 1 // of a day: what is before it begins
+			}
+		case "COMPARE_LESSTHANOREQUALTO":
 			f.Max = greatest
+		case "COMPARE_GREATERTHAN":
+			if f.Min = least; isNumber(greatest) {
+				f.Min = greatest.(int64) + 1
+			}
 		default:
 			f.Min = least
 		}
 	}
 	return f, true
+}
+
+// isNumber reports whether the value has neighbours.
+func isNumber(v any) bool {
+	n, ok := v.(int64)
+	return ok && n != math.MinInt64 && n != math.MaxInt64
 }
 
 func lesser(a, b any) any {

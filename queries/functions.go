@@ -67,3 +67,11 @@ var functions = set(strings.Fields(`
 	typeof
 	uuid gen_random_uuid
 `)...)
+
+// volatile are those of the functions, and names of columns that an engine takes for them, whose
+// value is another each time: of the time, or of chance. age of one instant is that until today.
+var volatile = set(strings.Fields(`
+	now today current_date current_time current_timestamp get_current_timestamp transaction_timestamp
+	current_localtimestamp current_localtime localtime localtimestamp age
+	random uuid gen_random_uuid reservoir_quantile
+`)...)

@@ -24,7 +24,10 @@ func init() {
 	modifier := object("a clause", shape{
 		"type": data, "orders": orders, "limit": expression, "offset": expression, "distinct_on_targets": expressionList,
 	})
-	sample := object("a sample", shape{"sample_size": constant, "is_percentage": data, "method": data, "seed": data})
+	sample := func(w *walker, s *scope, v any) error {
+		w.isVolatile = w.isVolatile || v != nil
+		return object("a sample", shape{"sample_size": constant, "is_percentage": data, "method": data, "seed": data})(w, s, v)
+	}
 	qualifiedName := object("a column name", shape{"catalog": data, "schema": data, "table": data, "column": data})
 
 	commonTable = shape{

@@ -42,6 +42,9 @@ type Statement struct {
 	Views []ViewUse
 	// Limits are the tightest of the decisions' bounds. Zero fields mean the engine's own.
 	Limits grants.Limits
+	// IsVolatile says that the same rows may give another answer another time: it is made of the
+	// time, or of chance.
+	IsVolatile bool
 }
 
 // Read is a table that is read, and what of it.

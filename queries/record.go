@@ -88,6 +88,9 @@ func newLine(c grants.Caller, a grants.Action, sql string) *line {
 	if c.MFA {
 		l.base.Detail["mfa"] = "true"
 	}
+	if c.Key != "" {
+		l.base.Detail["api_key"] = c.Key
+	}
 	if c.BreakGlass {
 		l.base.Detail["break_glass"] = "true"
 	}

@@ -113,6 +113,7 @@ func (g *Gateway) expand(ctx context.Context, s *Statement, f *found) error {
 	}
 	s.Reads = nil
 	add := func(f *found, isUnder bool) {
+		s.IsVolatile = s.IsVolatile || f.isVolatile
 		for _, t := range f.tables {
 			i := slices.IndexFunc(s.Reads, func(r Read) bool { return r.Table == t })
 			if i < 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/duckdb/duckdb-go/v2"
@@ -17,6 +18,7 @@ import (
 // answer implements queries.Rows. It owns the instance and the memory files.
 type answer struct {
 	snapshots []queries.Snapshot
+	decrypted time.Time   // the oldest of what was decrypted
 	memory    []io.Closer // memory files
 	instance  *instance
 	stmt      *duckdb.Stmt

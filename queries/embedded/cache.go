@@ -6,59 +6,67 @@ import (
 	"time"
 )
 
-// cache keeps files, as far as they were decrypted, for the next statements: those read last, up
-// to a number of bytes, and none for longer than an age. Objects never change, so a name is
-// enough.
-type cache struct {
+// cache keeps things for the next statements: those used last, up to a number of bytes, and none
+// that is older than an age.
+type cache[K comparable, V cacheable] struct {
 	limit int64
 	age   time.Duration
 	now   func() time.Time
 	after func(time.Duration, func()) // time.AfterFunc
 
-	mu     sync.Mutex
-	byName map[string]*list.Element
-	order  *list.List // of *cached, the one read last in front
-	bytes  int64
+	mu    sync.Mutex
+	byKey map[K]*list.Element
+	order *list.List // of *cached[K, V], the one used last in front
+	bytes int64
 	// isSwept says that a sweep is due.
 	isSwept bool
 }
 
-type cached struct {
-	file  *dataFile
+// cacheable is what a cache keeps. It may grow while it is kept.
+type cacheable interface {
+	comparable
+	held() int64     // bytes in memory
+	born() time.Time // when what is oldest in it was decrypted
+	hold()           // keeps it for one more Close
+	Close() error
+}
+
+type cached[K comparable, V cacheable] struct {
+	key   K
+	value V
 	bytes int64 // when it was last looked at
-	born  time.Time
 }
 
-func newCache(limit int64, age time.Duration) *cache {
-	return &cache{limit: limit, age: age, now: time.Now, after: func(d time.Duration, f func()) { time.AfterFunc(d, f) }, byName: map[string]*list.Element{}, order: list.New()}
+func newCache[K comparable, V cacheable](limit int64, age time.Duration) *cache[K, V] {
+	return &cache[K, V]{limit: limit, age: age, now: time.Now, after: func(d time.Duration, f func()) { time.AfterFunc(d, f) }, byKey: map[K]*list.Element{}, order: list.New()}
 }
 
-// take returns the file, held for the caller, and nil if it is not there.
-func (c *cache) take(name string) *dataFile {
+// take returns the value, held for the caller, and false if it is not there.
+func (c *cache[K, V]) take(key K) (value V, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.byName[name]
+	e := c.byKey[key]
 	if e == nil {
-		return nil
+		return value, false
 	}
-	f := e.Value.(*cached)
-	if c.now().Sub(f.born) > c.age {
+	v := e.Value.(*cached[K, V]).value
+	if c.now().Sub(v.born()) > c.age {
 		c.drop(e)
-		return nil
+		return value, false
 	}
 	c.order.MoveToFront(e)
-	f.file.hold()
-	return f.file
+	v.hold()
+	return v, true
 }
 
-// keep keeps the file too, or learns that there is more of it.
-func (c *cache) keep(file *dataFile) {
-	bytes := file.held()
+// keep keeps the value too, or learns that there is more of it.
+func (c *cache[K, V]) keep(key K, value V) {
+	bytes := value.held()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.byName[file.name]
+	e := c.byKey[key]
 	switch {
-	case e != nil && e.Value.(*cached).file != file: // another statement was faster
+	case e != nil && e.Value.(*cached[K, V]).value != value: // another statement was faster
 		return
 	case bytes > c.limit:
 		if e != nil {
@@ -66,15 +74,15 @@ func (c *cache) keep(file *dataFile) {
 		}
 		return
 	case e == nil:
-		file.hold()
-		e = c.order.PushFront(&cached{file: file, born: c.now()})
-		c.byName[file.name] = e
+		value.hold()
+		e = c.order.PushFront(&cached[K, V]{key: key, value: value})
+		c.byKey[key] = e
 	default:
 		c.order.MoveToFront(e)
 	}
-	f := e.Value.(*cached)
-	c.bytes += bytes - f.bytes
-	f.bytes = bytes
+	v := e.Value.(*cached[K, V])
+	c.bytes += bytes - v.bytes
+	v.bytes = bytes
 	for c.bytes > c.limit {
 		c.drop(c.order.Back())
 	}
@@ -85,12 +93,12 @@ func (c *cache) keep(file *dataFile) {
 }
 
 // sweep drops what is too old, now and as long as anything is left.
-func (c *cache) sweep() {
+func (c *cache[K, V]) sweep() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for e := c.order.Back(); e != nil; {
 		previous := e.Prev()
-		if c.now().Sub(e.Value.(*cached).born) >= c.age {
+		if c.now().Sub(e.Value.(*cached[K, V]).value.born()) >= c.age {
 			c.drop(e)
 		}
 		e = previous
@@ -101,7 +109,7 @@ func (c *cache) sweep() {
 }
 
 // clear drops everything.
-func (c *cache) clear() {
+func (c *cache[K, V]) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.order.Len() > 0 {
@@ -109,16 +117,16 @@ func (c *cache) clear() {
 	}
 }
 
-// len is the number of files, each of which holds a descriptor.
-func (c *cache) len() int {
+// len is how many there are.
+func (c *cache[K, V]) len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.order.Len()
 }
 
-func (c *cache) drop(e *list.Element) {
-	f := c.order.Remove(e).(*cached)
-	delete(c.byName, f.file.name)
-	c.bytes -= f.bytes
-	_ = f.file.Close() // of memory; nothing was to be written
+func (c *cache[K, V]) drop(e *list.Element) {
+	v := c.order.Remove(e).(*cached[K, V])
+	delete(c.byKey, v.key)
+	c.bytes -= v.bytes
+	_ = v.value.Close() // of memory; nothing was to be written
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,6 +22,7 @@ type dataFile struct {
 	name   string
 	memory *memfd
 	size   int64
+	opened time.Time
 
 	mu       sync.Mutex
 	footer   *footer
@@ -41,10 +43,11 @@ func newDataFile(name string, size int64) (*dataFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &dataFile{name: name, memory: memory, size: size, isLoaded: make([]bool, (size+blockSize-1)/blockSize)}, nil
+	return &dataFile{name: name, memory: memory, size: size, opened: time.Now(), isLoaded: make([]bool, (size+blockSize-1)/blockSize)}, nil
 }
 
-func (f *dataFile) hold() { f.memory.hold() }
+func (f *dataFile) hold()           { f.memory.hold() }
+func (f *dataFile) born() time.Time { return f.opened }
 
 // Close, of the last who holds the file, frees its memory.
 func (f *dataFile) Close() error { return f.memory.Close() }

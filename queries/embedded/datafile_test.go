@@ -349,7 +349,7 @@ func TestMemoryFilesCannotBeWritten(t *testing.T) {
 // TestCacheFollowsGrowth: the cache counts what was added to a file, and holds to its bound.
 func TestCacheFollowsGrowth(t *testing.T) {
 	now := time.Unix(0, 0)
-	c := newCache(10*blockSize, time.Minute)
+	c := newCache[string, *dataFile](10*blockSize, time.Minute)
 	c.now, c.after = func() time.Time { return now }, func(time.Duration, func()) {}
 	make := func(name string) *dataFile {
 		f, err := newDataFile(name, 8*blockSize)
@@ -357,13 +357,14 @@ func TestCacheFollowsGrowth(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { f.Close() })
+		f.opened = now
 		return f
 	}
 	load := func(f *dataFile, blocks int64) {
 		if err := f.load(t.Context(), bytes.NewReader(f.memory.bytes), []span{{0, blocks * blockSize}}, 1); err != nil {
 			t.Fatal(err)
 		}
-		c.keep(f)
+		c.keep(f.name, f)
 	}
 	a, b := make("a"), make("b")
 	load(a, 1)
@@ -374,19 +375,19 @@ func TestCacheFollowsGrowth(t *testing.T) {
 	}
 	load(a, 8)
 	load(b, 3) // too much with a: the one read longest ago goes
-	if c.bytes != 3*blockSize || c.take("a") != nil {
+	if _, ok := c.take("a"); ok || c.bytes != 3*blockSize {
 		t.Errorf("%d blocks, want 3 of b alone", c.bytes/blockSize)
 	}
 	now = now.Add(2 * time.Minute)
 	load(b, 4)
-	if f := c.take("b"); f != nil {
+	if f, ok := c.take("b"); ok {
 		t.Error("what was added made a file younger")
 		f.Close()
 	}
 	other := make("b")
-	c.keep(other)
-	c.keep(b)
-	if c.byName["b"].Value.(*cached).file != other {
+	c.keep("b", other)
+	c.keep("b", b)
+	if c.byKey["b"].Value.(*cached[string, *dataFile]).value != other {
 		t.Error("a file took the place of another of its name")
 	}
 	c.clear()
@@ -395,12 +396,14 @@ func TestCacheFollowsGrowth(t *testing.T) {
 	}
 }
 
-// TestReady: an instance serves one statement, bounds are the statement's, and Close leaves none.
+// TestReady: an instance serves one statement, bounds are the statement's, the next are started
+// when no statement runs, and Close leaves none.
 func TestReady(t *testing.T) {
 	cfg := Config{Ready: 2}.withDefaults()
 	r := &ready{cfg: cfg}
 	seen := map[*instance]bool{}
-	for range 5 {
+	take := func(cfg Config) *instance {
+		t.Helper()
 		in, err := r.take(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -409,31 +412,35 @@ func TestReady(t *testing.T) {
 			t.Error("an instance was given twice")
 		}
 		seen[in] = true
+		return in
+	}
+	ready := func(want int) {
+		t.Helper()
+		r.ended()
 		r.group.Wait() // until the next ones are there
-		if n := len(r.instances); n != 2 {
-			t.Errorf("%d instances are ready", n)
+		if n := len(r.instances); n != want {
+			t.Errorf("%d instances are ready, want %d", n, want)
 		}
 	}
+	for range 5 {
+		take(cfg)
+		ready(2)
+	}
+	take(cfg)
+	take(cfg)
+	ready(1) // while the other runs, none but the one that somebody will need at once
+	ready(2)
 	small := cfg
 	small.Memory = 32 << 20
-	in, err := r.take(t.Context(), small)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen[in] = true
-	if text, err := in.scan(t.Context(), "SELECT current_setting(?)::VARCHAR", "memory_limit"); text != "32.0 MiB" || err != nil {
+	if text, err := take(small).scan(t.Context(), "SELECT current_setting(?)::VARCHAR", "memory_limit"); text != "32.0 MiB" || err != nil {
 		t.Errorf("a bound of 32 MiB is %s, error %v", text, err)
 	}
 	if err := r.close(); err != nil || len(r.instances) != 0 {
 		t.Errorf("error %v, %d instances left", err, len(r.instances))
 	}
-	if in, err = r.take(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
-	seen[in] = true
-	if r.group.Wait(); len(r.instances) != 0 {
-		t.Error("instances are started after Close")
-	}
+	r.ended()
+	take(cfg)
+	ready(0) // nothing is started after close
 	for in := range seen {
 		if err := in.Close(); err != nil {
 			t.Error(err)

@@ -25,6 +25,9 @@
 // file is written, and the view asks for the tenants by name once more, unless the files' own
 // metadata prove that they have no rows but those that the catalog tells of.
 //
+// Small answers can be kept for the same question asked again, which an instance is not needed
+// for: the same text, of the same files, under a decision that gives the same. See answers.
+//
 // The pages of a memory file can be swapped out; encrypt or switch off the swap of a machine
 // that reads card data.
 package embedded
@@ -146,7 +149,7 @@ type Config struct {
 	// MaxBytes bounds what is decrypted for one statement, which is held in memory besides
 	// Memory; 0 means 2 GiB. It counts the columns that the statement names, in blocks of 64 KiB.
 	MaxBytes int64
-	// Threads is DuckDB's; 0 means one per processor.
+	// Threads are DuckDB's at most, for statements that read many rows; 0 means one per processor.
 	Threads int
 	// Fetches is how many objects are opened and decrypted at once; 0 means 8.
 	Fetches int
@@ -162,6 +165,11 @@ type Config struct {
 	// means 1 minute.
 	CacheBytes int64
 	CacheAge   time.Duration
+
+	// AnswerBytes is how much of small answers is kept in memory for the same questions asked
+	// again; 0 means none. They are of a snapshot (queries.Read.IsPinned), and kept no longer after
+	// what they rest on was decrypted than CacheAge.
+	AnswerBytes int64
 
 	// Ready is how many instances of DuckDB are kept started for the next statements, each of
 	// which has one to itself; 0 means none. To start one takes some 10 ms. Who sets it calls
@@ -197,7 +205,8 @@ type Engine struct {
 	planner Planner
 	store   objects.Store
 	cfg     Config
-	cache   *cache
+	cache   *cache[string, *dataFile]
+	answers *answers
 	guard   guard
 	ready   ready
 
@@ -211,7 +220,8 @@ type Engine struct {
 func New(planner Planner, store objects.Store, cfg Config) *Engine {
 	cfg = cfg.withDefaults()
 	return &Engine{
-		planner: planner, store: store, cfg: cfg, shown: cardlake.Positions{}, cache: newCache(cfg.CacheBytes, cfg.CacheAge),
+		planner: planner, store: store, cfg: cfg, shown: cardlake.Positions{},
+		cache: newCache[string, *dataFile](cfg.CacheBytes, cfg.CacheAge), answers: newAnswers(cfg.AnswerBytes, cfg.CacheAge),
 		ready: ready{cfg: cfg},
 		tails: sync.Pool{New: func() any { return parquet.NewEncoder(cardlake.Transactions, parquet.Config{}) }},
 	}
@@ -219,7 +229,44 @@ func New(planner Planner, store objects.Store, cfg Config) *Engine {
 
 // Query implements queries.Engine. DuckDB computes the whole answer, within the memory
 // limit, before the first row is read from it.
-func (e *Engine) Query(ctx context.Context, s queries.Statement) (_ queries.Rows, err error) {
+func (e *Engine) Query(ctx context.Context, s queries.Statement) (queries.Rows, error) {
+	p, err := e.plan(ctx, s.Reads)
+	if err != nil {
+		return nil, err
+	}
+	key, mayKeep := answerKey{}, false
+	if e.cfg.AnswerBytes > 0 {
+		key, mayKeep = keyOf(s, p)
+	}
+	if !mayKeep {
+		return e.compute(ctx, s, p)
+	}
+	kept, done, err := e.answers.find(ctx, key)
+	switch {
+	case err != nil:
+		return nil, err
+	case kept != nil:
+		return kept.of(p.snapshots, nil), nil
+	}
+	defer done()
+	a, err := e.compute(ctx, s, p)
+	if err != nil {
+		return nil, err
+	}
+	if kept, err = a.collect(); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	if kept == nil {
+		return a, nil
+	}
+	if kept.bytes <= maxAnswerBytes {
+		e.answers.kept.keep(key, kept)
+	}
+	return kept.of(slices.Clone(p.snapshots), a), nil
+}
+
+// compute answers the statement, which was planned.
+func (e *Engine) compute(ctx context.Context, s queries.Statement, p *plan) (_ *answer, err error) {
 	a := &answer{}
 	defer func() {
 		if err != nil {
@@ -229,20 +276,21 @@ func (e *Engine) Query(ctx context.Context, s queries.Statement) (_ queries.Rows
 	cfg := e.cfg
 	cfg.Memory = tighter(cfg.Memory, s.Limits.Memory)
 	cfg.MaxBytes = tighter(cfg.MaxBytes, s.Limits.MaxBytes)
+	defer e.ready.ended()
 	started := make(chan error, 1)
 	go func() {
 		var err error
 		a.instance, err = e.ready.take(ctx, cfg)
 		started <- err
 	}()
-	sources, err := e.fetch(ctx, cfg, s.Reads, a)
+	err = e.fetch(ctx, cfg, p, a)
 	if err := errors.Join(err, <-started); err != nil {
 		return nil, err
 	}
-	if err := a.instance.define(ctx, sources, s.Views); err != nil {
+	if err := a.instance.define(ctx, p.sources, s.Views); err != nil {
 		return nil, err
 	}
-	if err := a.instance.lock(ctx, sources); err != nil {
+	if err := a.instance.lock(ctx, p.sources, threads(cfg, p.snapshots)); err != nil {
 		return nil, err
 	}
 	running, stop := e.guard.watch(ctx, cfg.Memory)
@@ -256,12 +304,24 @@ func (e *Engine) Query(ctx context.Context, s queries.Statement) (_ queries.Rows
 	return a, nil
 }
 
+// threads is how many a statement gets: one for so many rows. More than it can use spin while they
+// wait for each other, and are taken from the other statements.
+func threads(cfg Config, read []queries.Snapshot) int {
+	const rowsEach = 500_000
+	var rows int64
+	for _, s := range read {
+		rows += s.Rows + s.TailRows
+	}
+	return int(min(int64(cfg.Threads), 1+rows/rowsEach))
+}
+
 // Columns implements queries.Engine: over tables without files.
 func (e *Engine) Columns(ctx context.Context, s queries.Statement) (_ []queries.Column, err error) {
 	a := &answer{}
 	defer func() { err = errors.Join(err, a.Close()) }()
 	cfg := e.cfg
 	cfg.Memory = tighter(cfg.Memory, s.Limits.Memory)
+	defer e.ready.ended()
 	if a.instance, err = e.ready.take(ctx, cfg); err != nil {
 		return nil, err
 	}
@@ -269,7 +329,7 @@ func (e *Engine) Columns(ctx context.Context, s queries.Statement) (_ []queries.
 	for i, r := range s.Reads {
 		sources[i] = newSource(r)
 	}
-	if err := errors.Join(a.instance.define(ctx, sources, s.Views), a.instance.lock(ctx, nil)); err != nil {
+	if err := errors.Join(a.instance.define(ctx, sources, s.Views), a.instance.lock(ctx, nil, 1)); err != nil {
 		return nil, err
 	}
 	if err := a.prepare(ctx, s); err != nil {
@@ -280,6 +340,7 @@ func (e *Engine) Columns(ctx context.Context, s queries.Statement) (_ []queries.
 
 // Close frees what is kept for the next statements. Those that run go on.
 func (e *Engine) Close() error {
+	e.answers.kept.clear()
 	e.cache.clear()
 	return e.ready.close()
 }
@@ -297,8 +358,8 @@ func (e *Engine) State(ctx context.Context, r queries.Read) (queries.Snapshot, e
 	return r.State(ctx, e.planner)
 }
 
-// plan returns the table's state and the files that the decision permits, by its scopes.
-func (e *Engine) plan(ctx context.Context, r queries.Read) (queries.Snapshot, [][]cardlake.DataFile, error) {
+// planTable returns the table's state and the files that the decision permits, by its scopes.
+func (e *Engine) planTable(ctx context.Context, r queries.Read) (queries.Snapshot, [][]cardlake.DataFile, error) {
 	snapshot, files, err := r.Plan(ctx, e.planner)
 	if err != nil {
 		return queries.Snapshot{}, nil, err

@@ -1,10 +1,12 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -71,69 +73,81 @@ type part struct {
 	isUsed bool    // it has rows that the statement can use
 }
 
-// fetch plans all tables, then decrypts what the statement needs of the files that are permitted
-// into memory files that a owns.
-func (e *Engine) fetch(ctx context.Context, cfg Config, reads []queries.Read, a *answer) (_ []source, err error) {
-	var parts []*part
-	sources := make([]source, len(reads))
+// plan is what a statement reads: its tables, and the files that may have rows it can use.
+type plan struct {
+	sources   []source
+	parts     []*part
+	snapshots []queries.Snapshot // as sources
+}
+
+// plan plans all tables.
+func (e *Engine) plan(ctx context.Context, reads []queries.Read) (*plan, error) {
+	p := &plan{sources: make([]source, len(reads))}
 	for i, r := range reads {
-		sources[i] = newSource(r)
-		read, plan, err := e.plan(ctx, r)
+		p.sources[i] = newSource(r)
+		read, scopes, err := e.planTable(ctx, r)
 		if err != nil {
 			return nil, err
 		}
-		for scope, files := range plan {
-			conditions := sources[i].conditions(scope)
+		for scope, files := range scopes {
+			conditions := p.sources[i].conditions(scope)
 			for _, f := range files {
-				if !mayHoldFile(r.Table, f, conditions) {
-					continue
+				if mayHoldFile(r.Table, f, conditions) {
+					p.parts = append(p.parts, &part{DataFile: f, source: i, scope: scope, conditions: conditions})
 				}
-				parts = append(parts, &part{DataFile: f, source: i, scope: scope, conditions: conditions, opener: &opener{ctx: ctx, store: e.store, name: f.Name, size: f.Bytes}})
 			}
 		}
-		a.snapshots = append(a.snapshots, read)
+		p.snapshots = append(p.snapshots, read)
 	}
-	if err := checkDescriptors(len(parts) + e.cache.len()); err != nil {
-		return nil, err
+	return p, nil
+}
+
+// fetch decrypts what the statement needs of the files into memory files that a owns.
+func (e *Engine) fetch(ctx context.Context, cfg Config, p *plan, a *answer) (err error) {
+	a.snapshots, a.decrypted = p.snapshots, time.Now()
+	if err := checkDescriptors(len(p.parts) + e.cache.len()); err != nil {
+		return err
 	}
 	var least int64
-	for _, p := range parts {
-		least += min(p.Bytes, blockSize)
+	for _, f := range p.parts {
+		least += min(f.Bytes, blockSize)
 	}
 	if least > cfg.MaxBytes {
-		return nil, tooManyBytes(cfg, len(parts), least)
+		return tooManyBytes(cfg, len(p.parts), least)
+	}
+	for _, f := range p.parts {
+		f.opener = &opener{ctx: ctx, store: e.store, name: f.Name, size: f.Bytes}
 	}
 	defer func() {
-		for _, p := range parts {
-			if e := p.opener.Close(); e != nil {
-				err = errors.Join(err, e)
-			}
+		for _, f := range p.parts {
+			err = errors.Join(err, f.opener.Close())
 		}
 	}()
-	if err := e.open(ctx, parts, sources, a); err != nil {
-		return nil, err
+	if err := e.open(ctx, p.parts, p.sources, a); err != nil {
+		return err
 	}
-	if err := e.load(ctx, cfg, parts, sources, a); err != nil {
-		return nil, err
+	if err := e.load(ctx, cfg, p.parts, p.sources, a); err != nil {
+		return err
 	}
-	for i, r := range reads {
-		if r.Table != cardlake.Transactions || r.IsPinned || e.cfg.Tail == nil {
+	for i, s := range p.sources {
+		if s.Table != cardlake.Transactions || s.IsPinned || e.cfg.Tail == nil {
 			continue
 		}
-		if err := e.fetchTail(ctx, r.Decision, &a.snapshots[i], func(scope int, m *memfd) {
+		if err := e.fetchTail(ctx, s.Decision, &a.snapshots[i], func(scope int, m *memfd) {
 			a.memory = append(a.memory, m)
-			sources[i].scopes[scope].paths = append(sources[i].scopes[scope].paths, m.path())
+			p.sources[i].scopes[scope].paths = append(p.sources[i].scopes[scope].paths, m.path())
 		}); err != nil {
-			return nil, fmt.Errorf("read the tail of %s: %w", r.Table.FullName(), err)
+			return fmt.Errorf("read the tail of %s: %w", s.Table.FullName(), err)
 		}
 	}
-	return sources, nil
+	return nil
 }
 
 // open reads the files' metadata. Of files whose key was destroyed it counts the rows.
 func (e *Engine) open(ctx context.Context, parts []*part, sources []source, a *answer) error {
 	err := e.each(ctx, parts, sources, func(ctx context.Context, p *part) (err error) {
-		if p.file = e.cache.take(p.Name); p.file == nil {
+		var ok bool
+		if p.file, ok = e.cache.take(p.Name); !ok {
 			if p.file, err = newDataFile(p.Name, p.Bytes); err != nil {
 				return err
 			}
@@ -147,13 +161,16 @@ func (e *Engine) open(ctx context.Context, parts []*part, sources []source, a *a
 		}
 		err = p.prune(ctx, sources[p.source].Table)
 		if !p.isUsed {
-			e.cache.keep(p.file)
+			e.cache.keep(p.Name, p.file)
 		}
 		return err
 	})
 	for _, p := range parts {
 		if p.file != nil {
 			a.memory = append(a.memory, p.file)
+			if p.file.opened.Before(a.decrypted) {
+				a.decrypted = p.file.opened
+			}
 		}
 	}
 	if err != nil {
@@ -213,11 +230,14 @@ func (e *Engine) load(ctx context.Context, cfg Config, parts []*part, sources []
 	reads := max(1, e.cfg.Fetches/max(1, len(parts)))
 	if err := e.each(ctx, parts, sources, func(ctx context.Context, p *part) error {
 		err := p.file.load(ctx, p.opener, needed[p], reads)
-		e.cache.keep(p.file)
+		e.cache.keep(p.Name, p.file)
 		return err
 	}); err != nil {
 		return err
 	}
+	// The newest first: where the newest rows are asked for, DuckDB then passes over older files by
+	// their bounds.
+	slices.SortStableFunc(parts, func(a, b *part) int { return cmp.Compare(b.MaxTime, a.MaxTime) })
 	for _, p := range parts {
 		of := &sources[p.source].scopes[p.scope]
 		of.paths = append(of.paths, p.file.memory.path())

@@ -130,8 +130,11 @@ func raw(b *testing.B, e *Engine, sql string) (err error) {
 	read := queries.Read{Table: t, Decision: queriestest.Everything(queriestest.Caller, grants.Query, t)}
 	a := &answer{}
 	defer func() { err = errors.Join(err, a.Close()) }()
-	sources, err := e.fetch(b.Context(), e.cfg, []queries.Read{read}, a)
+	p, err := e.plan(b.Context(), []queries.Read{read})
 	if err != nil {
+		return err
+	}
+	if err := e.fetch(b.Context(), e.cfg, p, a); err != nil {
 		return err
 	}
 	if a.instance, err = openInstance(b.Context(), e.cfg); err != nil {
@@ -141,7 +144,7 @@ func raw(b *testing.B, e *Engine, sql string) (err error) {
 	for i, c := range t.Columns {
 		columns[i] = c.Name
 	}
-	view := "CREATE VIEW cards.transactions AS SELECT " + strings.Join(columns, ", ") + " FROM read_parquet(" + quoteList(sources[0].scopes[0].paths) + ")"
+	view := "CREATE VIEW cards.transactions AS SELECT " + strings.Join(columns, ", ") + " FROM read_parquet(" + quoteList(p.sources[0].scopes[0].paths) + ")"
 	if err := a.instance.exec(b.Context(), "CREATE SCHEMA cards", view); err != nil {
 		return err
 	}

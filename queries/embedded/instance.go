@@ -5,8 +5,10 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/duckdb/duckdb-go/v2"
@@ -25,7 +27,7 @@ type instance struct {
 // openInstance starts an empty DuckDB that spills nothing, loads no extension and keeps no
 // cache.
 func openInstance(ctx context.Context, cfg Config) (_ *instance, err error) {
-	connector, err := duckdb.NewConnector("", nil)
+	connector, err := duckdb.NewConnector("?"+settings(cfg), nil)
 	if err != nil {
 		return nil, fmt.Errorf("start DuckDB: %w", err)
 	}
@@ -40,29 +42,35 @@ func openInstance(ctx context.Context, cfg Config) (_ *instance, err error) {
 		return nil, fmt.Errorf("connect to DuckDB: %w", err)
 	}
 	in.conn = conn.(*duckdb.Conn)
-	err = in.exec(ctx,
-		"SET temp_directory=''",
-		"SET max_temp_directory_size='0 bytes'",
-		memoryLimit(cfg),
-		fmt.Sprintf("SET threads=%d", cfg.Threads),
-		"SET autoinstall_known_extensions=false",
-		"SET autoload_known_extensions=false",
-		"SET allow_community_extensions=false",
-		"SET allow_persistent_secrets=false",
-		"SET enable_external_file_cache=false",
-		"SET parquet_metadata_cache=false",
-		"SET enable_object_cache=false",
-		"SET TimeZone='UTC'",
-		"SET catalog_error_max_schemas=0",
-		"SET errors_as_json=true",
-	)
+	// These two are of extensions, which are there when it has started.
+	err = in.exec(ctx, "SET TimeZone='UTC'", "SET parquet_metadata_cache=false", truncInUTC, partInUTC)
 	if err != nil {
 		return nil, fmt.Errorf("configure DuckDB: %w", err)
 	}
 	return in, nil
 }
 
-func memoryLimit(cfg Config) string { return fmt.Sprintf("SET memory_limit='%d bytes'", cfg.Memory) }
+// settings are what an instance starts with.
+func settings(cfg Config) string {
+	return url.Values{
+		"threads":                      {"1"},
+		"memory_limit":                 {inBytes(cfg.Memory)},
+		"temp_directory":               {""},
+		"max_temp_directory_size":      {"0 bytes"},
+		"autoinstall_known_extensions": {"false"},
+		"autoload_known_extensions":    {"false"},
+		"allow_community_extensions":   {"false"},
+		"allow_persistent_secrets":     {"false"},
+		"enable_external_file_cache":   {"false"},
+		"enable_object_cache":          {"false"},
+		"catalog_error_max_schemas":    {"0"},
+		"errors_as_json":               {"true"},
+	}.Encode()
+}
+
+func memoryLimit(cfg Config) string { return fmt.Sprintf("SET memory_limit='%s'", inBytes(cfg.Memory)) }
+
+func inBytes(n int64) string { return strconv.FormatInt(n, 10) + " bytes" }
 
 // exec runs statements that take nothing and return nothing.
 func (in *instance) exec(ctx context.Context, statements ...string) error {
@@ -74,12 +82,18 @@ func (in *instance) exec(ctx context.Context, statements ...string) error {
 	return nil
 }
 
-// lock leaves the instance able to open the sources' files and nothing else, for good.
-func (in *instance) lock(ctx context.Context, sources []source) error {
+// lock leaves the instance with so many threads and able to open the sources' files and nothing
+// else, for good.
+func (in *instance) lock(ctx context.Context, sources []source, threads int) error {
 	var paths []string
 	for _, s := range sources {
 		for _, scope := range s.scopes {
 			paths = append(paths, scope.paths...)
+		}
+	}
+	if threads > 1 {
+		if err := in.exec(ctx, fmt.Sprintf("SET threads=%d", threads)); err != nil {
+			return fmt.Errorf("configure DuckDB: %w", err)
 		}
 	}
 	err := in.exec(ctx,
@@ -123,7 +137,7 @@ func (in *instance) define(ctx context.Context, sources []source, views []querie
 		for _, s := range sources {
 			sql = nameOf(s.Table).ReplaceAllLiteralString(sql, underViews+"."+quoteName(s.Table.FullName()))
 		}
-		err := in.exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quoteName(v.Namespace), "CREATE VIEW "+quoteName(v.Namespace)+"."+quoteName(v.Name)+" AS "+sql)
+		err := in.exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quoteName(v.Namespace), "CREATE VIEW "+quoteName(v.Namespace)+"."+quoteName(v.Name)+" AS "+dayOf.ReplaceAllString(sql, dayInUTC))
 		if err != nil {
 			return fmt.Errorf("define %s: %w", v.FullName(), err)
 		}

@@ -31,11 +31,11 @@ func (p *Parser) Parse(ctx context.Context, sql string) ([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.instance == nil {
-		in, err := openInstance(ctx, Config{Memory: parserMemory, Threads: 1})
+		in, err := openInstance(ctx, Config{Memory: parserMemory})
 		if err != nil {
 			return nil, err
 		}
-		if err := in.lock(ctx, nil); err != nil {
+		if err := in.lock(ctx, nil, 1); err != nil {
 			return nil, errors.Join(err, in.Close())
 		}
 		p.instance = in

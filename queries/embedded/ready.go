@@ -7,28 +7,28 @@ import (
 	"sync"
 )
 
-// ready keeps instances started for statements to come. No instance serves two statements.
+// ready keeps instances started for statements to come. No instance serves two statements. They
+// are started one after the other while no statement runs, or when none is left: to start one
+// takes as much of a processor as many a statement does.
 type ready struct {
 	cfg Config
 
-	mu        sync.Mutex
-	instances []*instance
-	starting  int
-	isClosed  bool
-	group     sync.WaitGroup
+	mu         sync.Mutex
+	instances  []*instance
+	running    int // statements that took one, or wait for theirs
+	isStarting bool
+	isClosed   bool
+	group      sync.WaitGroup
 }
 
 // take returns an instance that the caller owns and that nobody used before, within the bounds
-// of cfg, and sees to the next ones.
+// of cfg. Whoever takes one calls ended afterwards.
 func (r *ready) take(ctx context.Context, cfg Config) (_ *instance, err error) {
 	r.mu.Lock()
+	r.running++
 	var in *instance
 	if n := len(r.instances); n > 0 {
 		in, r.instances = r.instances[n-1], r.instances[:n-1]
-	}
-	for !r.isClosed && len(r.instances)+r.starting < r.cfg.Ready {
-		r.starting++
-		r.group.Go(r.start)
 	}
 	r.mu.Unlock()
 	if in == nil {
@@ -43,18 +43,41 @@ func (r *ready) take(ctx context.Context, cfg Config) (_ *instance, err error) {
 	return in, nil
 }
 
-// start starts one instance. Why it fails whoever needs one is told, because none is there.
-func (r *ready) start() {
-	in, err := openInstance(context.Background(), r.cfg)
+// ended says that a statement has its answer, and sees to instances for the next ones.
+func (r *ready) ended() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.starting--
-	switch {
-	case err != nil:
-	case r.isClosed:
-		_ = in.Close() // of memory; nothing was asked of it
-	default:
-		r.instances = append(r.instances, in)
+	r.running--
+	if !r.isStarting && r.isWanted() {
+		r.isStarting = true
+		r.group.Go(r.start)
+	}
+}
+
+// isWanted reports whether it is time to start another instance.
+func (r *ready) isWanted() bool {
+	n := len(r.instances)
+	return !r.isClosed && n < r.cfg.Ready && (n == 0 || r.running == 0)
+}
+
+// start starts instances as long as they are wanted. Why it fails whoever needs one is told,
+// because none is there.
+func (r *ready) start() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer func() { r.isStarting = false }()
+	for r.isWanted() {
+		r.mu.Unlock()
+		in, err := openInstance(context.Background(), r.cfg)
+		r.mu.Lock()
+		switch {
+		case err != nil:
+			return
+		case r.isClosed:
+			_ = in.Close() // of memory; nothing was asked of it
+		default:
+			r.instances = append(r.instances, in)
+		}
 	}
 }
 

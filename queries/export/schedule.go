@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cardlake/cardlake"
@@ -49,6 +50,10 @@ const maxSchedules = 50
 // that is not over yet.
 func (s *Service) Plan(ctx context.Context, c grants.Caller, r Request, every, zone string) (*Schedule, error) {
 	sc, err := s.plan(ctx, c, r, every, zone)
+	if err == nil && c.Key != "" {
+		// It would go on when the key has ended.
+		err = faultf(Refused, "an API key plans no schedules: sign in")
+	}
 	if err != nil {
 		return nil, s.refuse(ctx, c, actionSchedule, "schedule", err)
 	}
@@ -123,7 +128,13 @@ func saveSchedule(ctx context.Context, tx *sql.Tx, sc *Schedule) error {
 
 // Schedules returns the caller's, in the order in which they were asked for.
 func (s *Service) Schedules(ctx context.Context, c grants.Caller) ([]*Schedule, error) {
-	return documents[*Schedule](ctx, s.store.db, "SELECT doc FROM schedules WHERE principal = ? ORDER BY json_extract(doc, '$.created_at'), id", c.Principal.String())
+	all, err := documents[*Schedule](ctx, s.store.db, "SELECT doc FROM schedules WHERE principal = ? ORDER BY json_extract(doc, '$.created_at'), id", c.Principal.String())
+	return slices.DeleteFunc(all, func(sc *Schedule) bool { return !sc.isOf(c) }), err
+}
+
+// isOf reports whether the schedule is the caller's, and of the tenant that it is narrowed to.
+func (sc *Schedule) isOf(c grants.Caller) bool {
+	return sc.Principal == c.Principal && (c.Tenant == "" || c.Tenant == sc.Request.Tenant)
 }
 
 // SetPaused pauses the caller's schedule, or lets it go on where it stopped.
@@ -161,7 +172,7 @@ func (s *Service) changeSchedule(ctx context.Context, c grants.Caller, id, what 
 		if err != nil {
 			return err
 		}
-		if !ok || sc.Principal != c.Principal {
+		if !ok || !sc.isOf(c) {
 			return faultf(NotFound, "there is no such schedule of yours")
 		}
 		if err := s.record(ctx, c, audit.Record{Action: actionSchedule, Resource: "schedule " + id, Outcome: audit.Allowed, Detail: map[string]string{"change": what}}); err != nil {

@@ -370,7 +370,7 @@ func (s *Service) admit(ctx context.Context, tx *sql.Tx, j *Job) error {
 // Job returns the caller's export.
 func (s *Service) Job(ctx context.Context, c grants.Caller, id string) (*Job, error) {
 	j, err := s.store.job(ctx, s.store.db, id)
-	if err == nil && j.Principal != c.Principal {
+	if err == nil && (j.Principal != c.Principal || c.Tenant != "" && c.Tenant != j.Tenant) {
 		err = faultf(NotFound, "there is no such export of yours")
 	}
 	if err != nil {
@@ -384,7 +384,8 @@ func (s *Service) Job(ctx context.Context, c grants.Caller, id string) (*Job, er
 
 // List returns the caller's exports, the newest first, at most 1000.
 func (s *Service) List(ctx context.Context, c grants.Caller) ([]*Job, error) {
-	return s.store.list(ctx, c.Principal, 1000)
+	all, err := s.store.list(ctx, c.Principal, 1000)
+	return slices.DeleteFunc(all, func(j *Job) bool { return c.Tenant != "" && c.Tenant != j.Tenant }), err
 }
 
 // Cancel ends the caller's export. One that runs ends within seconds, in whichever process; one

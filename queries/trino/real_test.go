@@ -31,6 +31,7 @@ import (
 	"github.com/cardlake/cardlake/internal/trinotest"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/embedded"
+	"github.com/cardlake/cardlake/queries/figures"
 	"github.com/cardlake/cardlake/queries/queriestest"
 	"github.com/cardlake/cardlake/queries/trino"
 	"github.com/cardlake/cardlake/queries/views"
@@ -145,10 +146,10 @@ func equal(t arrow.DataType, a, b any) bool {
 	return a == b
 }
 
-// questions are the portable corpus, all views and all standard questions.
+// questions are the portable corpus, all views, all standard questions and all figures of tenants.
 func questions(t *testing.T, corpus []string, g *queries.Gateway) []string {
 	t.Helper()
-	a, err := ask(t.Context(), g, "SELECT transaction_id, card_token FROM cards.transactions WHERE tenant = 'aurora' ORDER BY event_id LIMIT 1")
+	a, err := ask(t.Context(), g, "SELECT transaction_id, card_token, merchant_id, currency FROM cards.transactions WHERE tenant = 'aurora' AND merchant_id IS NOT NULL ORDER BY event_id LIMIT 1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,6 +163,26 @@ func questions(t *testing.T, corpus []string, g *queries.Gateway) []string {
 	day := time.UnixMicro(writerstest.Start).UTC().Truncate(24 * time.Hour)
 	for _, q := range views.Standard {
 		sql, err := q.For(views.Args{Tenant: "aurora", Day: day, Purchase: purchase, Card: a.rows[0][1].(string)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		corpus = append(corpus, sql)
+	}
+	known := map[string]string{
+		"purchase": a.rows[0][0].(string), "card": a.rows[0][1].(string), "merchant": a.rows[0][2].(string), "currency": a.rows[0][3].(string),
+		"at": day.Format(time.RFC3339), "job": "predict", "alert": "none", "segment": "none", "customer": "none",
+	}
+	for _, f := range figures.All {
+		if f.Scope == figures.OfLake {
+			continue
+		}
+		args := figures.Args{Tenant: "aurora", From: day.AddDate(0, 0, -1), To: day.AddDate(0, 0, 2), Values: map[string]string{}}
+		for _, p := range f.Params {
+			if p.Required {
+				args.Values[p.Name] = known[p.Name]
+			}
+		}
+		sql, err := f.For(args)
 		if err != nil {
 			t.Fatal(err)
 		}
