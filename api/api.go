@@ -1,14 +1,20 @@
-// Package api is the HTTP door of the lake: SQL, tables and one's own rights, as JSON, CSV,
-// Arrow and Parquet, behind sign-in, grants and the audit log.
+// Package api is the HTTP door of the lake: figures, SQL, tables, changes, exports, data products and
+// one's own rights, as JSON, CSV, Arrow and Parquet, and what happens as server-sent events, behind
+// sign-in, grants and the audit log.
 //
-//	POST /v1/query           answers {"sql": "SELECT …"}: at once, by page or later
-//	GET  /v1/queries         lists one's own statements, those that run and those kept
-//	GET  /v1/queries/{id}    tells how one is, or with ?page=N gives a page of its rows
-//	DELETE /v1/queries/{id}  cancels it, and lets its rows go
-//	GET  /v1/tables          lists the tables that the caller may read
-//	GET  /v1/tables/{name}   lists a table's columns, as the caller has them
-//	GET  /v1/me              says who the caller is, and what is permitted
-//	GET  /healthz, /readyz   for probes; nothing but whether it is well
+// Routes are data: the table of them ([route]) is what the server answers by, and what
+// GET /v1/openapi.json describes (OpenAPI 3.1). The document says of each what it takes, what it
+// answers and which problems it has; of routes that a server has nothing for it says 404.
+//
+// # Figures
+//
+// GET /v1/figures lists them, and GET /v1/figures/{name} gives one of the newest snapshot, with the
+// statement behind it (package figures). It has a weak ETag of who asks, what is asked, what of it
+// is given and the snapshots that it rests on: whoever has it is not sent it again, and nobody is
+// told by another's. Figures wait for a place among the caller's statements, because a page asks
+// for a dozen at once, and are counted apart from other calls.
+//
+// # Formats
 //
 // The format of an answer to a query follows the header Accept, or the body's "format":
 // application/json, text/csv, application/vnd.apache.arrow.stream and
@@ -46,8 +52,8 @@
 // the audit log that the call leaves. A caller says why it asks in Cardlake-Reason, and asks for
 // emergency access with Cardlake-Break-Glass: yes. Errors are RFC 9457's problem details and
 // tell no content of a field. Whoever is not signed in is refused and counted in the audit log,
-// in at most two lines a second. Nothing may be cached, and no page of another origin may read
-// anything.
+// in at most two lines a second. Nothing may be kept by caches but figures that are of no one card
+// or customer, by who asked, and no page of another origin may read anything.
 package api
 
 import (
@@ -56,6 +62,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -64,6 +71,7 @@ import (
 	"github.com/cardlake/cardlake/catalog/audit"
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/queries"
+	"github.com/cardlake/cardlake/queries/figures"
 )
 
 // Gateway answers; *queries.Gateway is one.
@@ -73,6 +81,14 @@ type Gateway interface {
 	Describe(ctx context.Context, c grants.Caller, name string) (queries.TableInfo, error)
 	Views(ctx context.Context, c grants.Caller) ([]*queries.View, error)
 	DescribeView(ctx context.Context, c grants.Caller, name string) (*queries.View, error)
+	Pinned
+}
+
+// Pinned answers of states that are committed.
+type Pinned interface {
+	QueryAt(ctx context.Context, c grants.Caller, at queries.At, sql string) (*queries.Result, error)
+	SnapshotOf(ctx context.Context, c grants.Caller, name string) (queries.Snapshot, error)
+	Check(ctx context.Context, sql string) (queries.Statement, error)
 }
 
 // SignIn finds out who is asking; *signin.Verifier is one.
@@ -106,6 +122,26 @@ type Deps struct {
 	Changes Changes
 	// Products are what is offered of the lake; nil if there are none.
 	Products Products
+	// Figures are those that may be asked for; nil for figures.All.
+	Figures []figures.Figure
+	// Tenants is the register; nil if it is not told, and then neither are its facts.
+	Tenants Tenants
+	// CompleteUntil is the event time up to which all rows of the tenant are in the newest
+	// snapshot, zero if that is not known; nil if it never is.
+	CompleteUntil func(ctx context.Context, t cardlake.Tenant) (time.Time, error)
+	// Keys are API keys that callers make; nil if they can't.
+	Keys APIKeys
+	// Saved are views that callers save; nil if they can't.
+	Saved SavedViews
+	// Live has the authorisations of the last minutes; nil if there is nothing that follows them.
+	Live Live
+	// Reviews take what is said of alerts; nil if nobody does.
+	Reviews Reviews
+	// Operations tell how the lake is, Access says who may do what, and Trail reads the audit log;
+	// nil where it is not told.
+	Operations Operations
+	Access     Access
+	Trail      Trail
 	// Ready returns why the server can't answer at the moment; nil means that it always can.
 	Ready func(ctx context.Context) error
 }
@@ -118,6 +154,9 @@ type Config struct {
 	// PerMinute is how many calls a principal may make in a minute, and Burst how many at
 	// once; default 120 and 30.
 	PerMinute, Burst int
+	// FiguresPerMinute and FiguresBurst are the same of figures, which a page asks for by the
+	// dozen and which are not among those calls; default 600 and 120.
+	FiguresPerMinute, FiguresBurst int
 	// Queries is how many statements run at a time, and PerPrincipal how many of them for one
 	// principal; default 16 and 4.
 	Queries, PerPrincipal int
@@ -150,6 +189,10 @@ type Config struct {
 	// rebinding), and a proxy could open it to others.
 	LocalOnly bool
 
+	// Front, if not nil, returns what stands before the API: it answers what is its own, such as
+	// the pages of a dashboard, and hands the rest on.
+	Front func(api http.Handler) http.Handler
+
 	// Metrics takes the server's metrics; nil keeps them nowhere.
 	Metrics prometheus.Registerer
 	Now     func() time.Time // default time.Now
@@ -162,6 +205,8 @@ func (c Config) withDefaults() Config {
 	}
 	c.PerMinute = cmp.Or(c.PerMinute, 120)
 	c.Burst = cmp.Or(c.Burst, 30)
+	c.FiguresPerMinute = cmp.Or(c.FiguresPerMinute, 600)
+	c.FiguresBurst = cmp.Or(c.FiguresBurst, 120)
 	c.Queries = cmp.Or(c.Queries, 16)
 	c.PerPrincipal = cmp.Or(c.PerPrincipal, 4)
 	c.MaxBody = cmp.Or(c.MaxBody, 256<<10)
@@ -186,7 +231,7 @@ func (c Config) withDefaults() Config {
 
 // Validate reports every bound that is negative.
 func (c Config) Validate() error {
-	if min(c.PerMinute, c.Burst, c.Queries, c.PerPrincipal, c.KeptAnswers) < 0 || min(c.MaxBody, c.KeptBytesEach, c.KeptBytes, c.MaxPageRows) < 0 ||
+	if min(c.PerMinute, c.Burst, c.FiguresPerMinute, c.FiguresBurst, c.Queries, c.PerPrincipal, c.KeptAnswers) < 0 || min(c.MaxBody, c.KeptBytesEach, c.KeptBytes, c.MaxPageRows) < 0 ||
 		min(c.KeepFor, c.HeaderTimeout, c.BodyTimeout, c.WriteTimeout, c.IdleTimeout, c.DrainTimeout) < 0 {
 		return errors.New("api: a bound is negative")
 	}
@@ -201,6 +246,7 @@ type Server struct {
 	knocks    *knocks
 	questions *questions
 	metrics   *metrics
+	described func() (text []byte, tag string) // the OpenAPI document
 	handler   http.Handler
 }
 
@@ -214,22 +260,17 @@ func New(deps Deps, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if deps.Figures == nil {
+		deps.Figures = figures.All
+	}
 	s := &Server{deps: deps, cfg: cfg, limits: newLimits(cfg), questions: newQuestions(cfg), metrics: m}
 	s.knocks = &knocks{recorder: deps.Recorder, metrics: m, log: cfg.Log, now: cfg.Now}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", s.health)
-	mux.HandleFunc("GET /readyz", s.ready)
-	mux.Handle("POST /v1/query", s.call("query", s.query))
-	mux.Handle("GET /v1/queries", s.call("queries", s.listQueries))
-	mux.Handle("GET /v1/queries/{id}", s.call("query_state", s.queryState))
-	mux.Handle("DELETE /v1/queries/{id}", s.call("query_cancel", s.cancelQuery))
-	mux.Handle("GET /v1/tables", s.call("tables", s.tables))
-	mux.Handle("GET /v1/tables/{name}", s.call("table", s.table))
-	mux.Handle("GET /v1/me", s.call("me", s.me))
-	s.changesRoutes(mux)
-	s.exportRoutes(mux)
-	s.productRoutes(mux)
-	s.handler = s.outer(mux)
+	routes := s.routes()
+	s.described = sync.OnceValues(func() ([]byte, string) { return documentText(routes) })
+	s.handler = s.outer(s.muxOf(routes))
+	if cfg.Front != nil {
+		s.handler = s.local(cfg.Front(s.handler))
+	}
 	return s, nil
 }
 

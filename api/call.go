@@ -66,10 +66,22 @@ func (s *Server) outer(mux *http.ServeMux) http.Handler {
 	})
 }
 
+// local refuses what names another host, when the server is for this machine only.
+func (s *Server) local(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.cfg.LocalOnly && !isLocal(r.Host) {
+			w.Header().Set(headerRequest, newID())
+			s.fail(w, "other", problemOf(kindHost, "the server answers on this machine only, and the request names another host"))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // methods are those that the path of a request has a route for.
 func methods(mux *http.ServeMux, r *http.Request) (out []string) {
 	other := r.Clone(r.Context())
-	for _, other.Method = range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+	for _, other.Method = range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		if _, pattern := mux.Handler(other); pattern != "" {
 			out = append(out, other.Method)
 		}
@@ -98,7 +110,11 @@ func newID() string {
 
 // call makes the handler of a route: who is asking, within which bounds, and then do, which
 // answers, or returns why not and has written nothing.
-func (s *Server) call(route string, do func(*call) error) http.Handler {
+func (s *Server) call(of route) http.Handler {
+	route, count := of.name, s.limits.call
+	if of.isFigure {
+		count = s.limits.figure
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := s.cfg.Now()
 		watched := &watched{ResponseWriter: w}
@@ -116,10 +132,10 @@ func (s *Server) call(route string, do func(*call) error) http.Handler {
 		c := &call{watched, r, caller}
 		err = readHeaders(r.Header, &c.caller)
 		if err == nil {
-			err = s.limits.call(caller.Principal, start)
+			err = count(caller.Principal, start)
 		}
 		if err == nil {
-			err = do(c)
+			err = of.do(c)
 		}
 		if err != nil {
 			s.answerError(c, route, err)
@@ -162,6 +178,9 @@ func readHeaders(h http.Header, c *grants.Caller) error {
 	case "yes":
 		if reason == "" {
 			return problemOf(kindRequest, headerBreakGlass+" needs a "+headerReason)
+		}
+		if c.Key != "" {
+			return problemOf(kindNotPermitted, "emergency access is for who signs in, not for an API key")
 		}
 		c.BreakGlass = true
 	default:

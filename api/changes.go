@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -34,20 +33,30 @@ const (
 	maxWaitingEach = 8                // of one principal
 )
 
-// changesRoutes adds the route of changes, if there are any:
-//
-//	GET /v1/changes?table=&since=&until=&tenant=&limit=&format=&wait=
-//
-// since is start, now, a snapshot's id, or the cursor of the answer before; limit is how many
-// rows an answer has at most; wait is how many seconds the answer may wait for something to be
-// committed. Where the next answer begins is in the header Cardlake-Cursor, and in JSON in
-// "cursor": it counts once the whole answer came.
-func (s *Server) changesRoutes(mux *http.ServeMux) {
-	if s.deps.Changes == nil {
-		return
-	}
+// changesRoutes is the route of changes. Where the next answer begins is in the header
+// Cardlake-Cursor, and in JSON in "cursor": it counts once the whole answer came.
+func (s *Server) changesRoutes() []route {
 	waiting := &waiting{of: map[grants.Principal]int{}}
-	mux.Handle("GET /v1/changes", s.call("changes", func(c *call) error { return changesError(s.changes(c, waiting)) }))
+	return s.group("changes", s.deps.Changes != nil, changesError,
+		route{method: "GET", path: "/v1/changes", name: "changes", doc: "Gives the rows that were added since, in the order in which they were.",
+			params: []param{
+				inQuery("table", "the table; cards.transactions if it is not there", textOf(200)),
+				needed(inQuery("since", "start, now, a snapshot's id, or the cursor of the answer before", textOf(4096))),
+				inQuery("until", "the snapshot up to which the rows go; the newest if it is not there", textOf(200)),
+				inQuery("tenant", "names of tenants, with commas; all that the caller may read if it is not there", anyText()),
+				inQuery("limit", "rows of the answer at most", intOf(1, maxChanges)),
+				inQuery("format", "the answer's format; stands above Accept", choiceOf("json", "csv", "arrow", "parquet")),
+				inQuery("wait", "seconds that the answer may wait for something to be committed", intOf(0, int64(maxWait.Seconds()))),
+			},
+			answers:  formatAnswers("The rows.", changesAnswer{}, header{"Cardlake-Cursor", "where the next answer begins"}, header{"Cardlake-More", "whether there are more now: yes or no"}),
+			problems: []kind{kindNotPermitted, kindExpired, kindAccept, kindStatement, kindTable, kindTimeout, kindBusy},
+			do:       func(c *call) error { return s.changes(c, waiting) }})
+}
+
+// changesAnswer is the answer in JSON as it is described; it is written piece by piece.
+type changesAnswer struct {
+	changesHead
+	Rows []map[string]any `json:"rows" doc:"The rows, as objects of their columns, in no order."`
 }
 
 // changesError is the problem of a fault of the request.
@@ -194,18 +203,14 @@ func readChanges(c *call) (r changes.Request, f format, wait time.Duration, err 
 
 // changesHead is what an answer in JSON has before its rows.
 type changesHead struct {
-	Request string `json:"request"`
-	Cursor  string `json:"cursor"`
-	More    bool   `json:"more"`
-	// Until is the state up to which the rows go if there are no more.
-	Until changes.Mark `json:"until"`
-	// Removals are rows that are not in the table any more. Unsure says that there may have been
-	// others.
-	Removals  []changes.Removal          `json:"removals"`
-	Unsure    bool                       `json:"removals_unsure"`
-	KeptSince map[cardlake.Tenant]string `json:"kept_since"`
-	// ValidThrough is the event time up to which all rows of a tenant are there.
-	ValidThrough map[cardlake.Tenant]time.Time `json:"valid_through,omitempty"`
+	Request      string                        `json:"request" doc:"The id of the call."`
+	Cursor       string                        `json:"cursor" doc:"Where the next answer begins. It counts once the whole answer came."`
+	More         bool                          `json:"more" doc:"Whether there are more rows already."`
+	Until        changes.Mark                  `json:"until" doc:"The state up to which the rows go if there are no more."`
+	Removals     []changes.Removal             `json:"removals" doc:"Rows that are not in the table any more."`
+	Unsure       bool                          `json:"removals_unsure" doc:"Whether there may have been other removals."`
+	KeptSince    map[cardlake.Tenant]string    `json:"kept_since" doc:"By tenant, the first day of which rows are kept."`
+	ValidThrough map[cardlake.Tenant]time.Time `json:"valid_through,omitempty" doc:"By tenant, the event time up to which all rows are there."`
 	state
 }
 
@@ -267,6 +272,6 @@ func (s *Server) deliverChanges(ctx context.Context, c *call, f format, b *chang
 		_, err := w.Write([]byte("}\n"))
 		return err
 	}
-	f.name = "changes.json"
+	f.name, f.file = "changes.json", "answer.changes.json"
 	return s.deliver(ctx, c, f, b.Result, place{})
 }

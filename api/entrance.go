@@ -72,8 +72,8 @@ func (s *Server) Record(ctx context.Context, c grants.Caller, action, resource s
 		Actor: c.Principal.String(), Action: action, Resource: resource, Outcome: audit.Allowed,
 		Origin: c.Origin, Reason: c.Reason, Request: c.Request,
 	}
-	if c.BreakGlass {
-		r.Detail = map[string]string{"break_glass": "yes"}
+	if c.BreakGlass || c.Key != "" {
+		r.Detail = detailOf(c)
 	}
 	if err != nil {
 		r.Outcome = audit.Refused
@@ -88,6 +88,18 @@ func (s *Server) Record(ctx context.Context, c grants.Caller, action, resource s
 		return errors.Join(queries.ErrUnrecorded, failed)
 	}
 	return err
+}
+
+// detailOf is what a record tells of how the caller comes.
+func detailOf(c grants.Caller) map[string]string {
+	detail := map[string]string{}
+	if c.BreakGlass {
+		detail["break_glass"] = "yes"
+	}
+	if c.Key != "" {
+		detail["api_key"] = c.Key
+	}
+	return detail
 }
 
 // Done counts a call that was answered, with an error or without, and its rows.

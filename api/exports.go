@@ -46,38 +46,66 @@ type Schedules interface {
 // downloadsPath is where links lead.
 const downloadsPath = "/v1/downloads"
 
-// exportRoutes adds the routes of exports, if there are any:
-//
-//	POST   /v1/exports                   asks for one; Idempotency-Key makes a repeat the same
-//	GET    /v1/exports, /v1/exports/{id} what the caller asked for, and how far it is
-//	DELETE /v1/exports/{id}              cancels it
-//	GET    /v1/exports/{id}/files/{n}    file n, or the manifest, 0; Range and If-Range resume it
-//	POST   /v1/exports/{id}/links        makes a link to a file
-//	GET    /v1/downloads/{id}/{n}?…      where a link leads, without signing in
-//	POST   /v1/schedules                 asks for an export of each window of time
-//	GET    /v1/schedules                 the caller's
-//	POST   /v1/schedules/{id}/pause, …/resume
-//	DELETE /v1/schedules/{id}
-func (s *Server) exportRoutes(mux *http.ServeMux) {
-	if s.deps.Exports == nil {
-		return
+// exportRoutes are those of exports, of links to their files and of schedules.
+func (s *Server) exportRoutes() []route {
+	id := inPath("id", "the export's id")
+	plan := inPath("id", "the schedule's id")
+	one := []answer{{status: 200, doc: "The export.", body: exportAnswer{}}}
+	schedule := []answer{{status: 200, doc: "The schedule.", body: scheduleAnswer{}}}
+	whole, part := fileAnswers(200, "The file, or the manifest."), fileAnswers(206, "The range of it that was asked for.")
+	part = append(part, answer{status: 206, contentType: "multipart/byteranges", doc: part[0].doc, headers: fileHeaders})
+	file := append(append(whole, part...), answer{status: 304, doc: "The client has it."})
+	ranges := []param{
+		inHeader("Range", "bytes to resume from (RFC 9110 section 14)", anyText()),
+		inHeader("If-Range", "the entity tag of what the client has the beginning of", anyText()),
 	}
-	route := func(pattern, name string, do func(*call) error) {
-		mux.Handle(pattern, s.call(name, func(c *call) error { return exportError(do(c)) }))
-	}
-	route("POST /v1/exports", "export_start", s.startExport)
-	route("GET /v1/exports", "exports", s.listExports)
-	route("GET /v1/exports/{id}", "export", s.showExport)
-	route("DELETE /v1/exports/{id}", "export_cancel", s.cancelExport)
-	route("GET /v1/exports/{id}/files/{n}", "export_file", s.exportFile)
-	route("POST /v1/exports/{id}/links", "export_link", s.exportLink)
-	route("POST /v1/schedules", "schedule_plan", s.planSchedule)
-	route("GET /v1/schedules", "schedules", s.listSchedules)
-	route("POST /v1/schedules/{id}/pause", "schedule_pause", s.pauseSchedule(true))
-	route("POST /v1/schedules/{id}/resume", "schedule_resume", s.pauseSchedule(false))
-	route("DELETE /v1/schedules/{id}", "schedule_remove", s.removeSchedule)
-	mux.HandleFunc("GET "+downloadsPath+"/{id}/{n}", s.followLink)
+	number := param{name: "n", in: "path", doc: "the file's number; 0 is the manifest", schema: intOf(0, 1<<31-1), required: true}
+	return s.group("exports", s.deps.Exports != nil, exportError,
+		route{method: "POST", path: "/v1/exports", name: "export_start", doc: "Asks for an export: a table, or a statement, as files.",
+			params: []param{idempotent()}, body: export.Request{}, example: `{"table": "cards.transactions", "format": "csv"}`,
+			answers: []answer{
+				{status: 202, doc: "It is queued.", body: exportAnswer{}, headers: []header{{"Location", "where its state is"}}},
+				{status: 200, doc: "The one that was asked for with the same key before.", body: exportAnswer{}, headers: []header{{"Location", "where its state is"}}},
+			}, problems: []kind{kindNotPermitted, kindKeyReused, kindLimit, kindType, kindTooLarge}, do: s.startExport},
+		route{method: "GET", path: "/v1/exports", name: "exports", doc: "Lists what the caller asked for.",
+			answers: []answer{{status: 200, doc: "The caller's exports.", body: exportsAnswer{}}}, do: s.listExports},
+		route{method: "GET", path: "/v1/exports/{id}", name: "export", doc: "Tells how far an export is.",
+			params: []param{id}, answers: one, problems: []kind{kindRoute}, do: s.showExport},
+		route{method: "DELETE", path: "/v1/exports/{id}", name: "export_cancel", doc: "Cancels an export.",
+			params: []param{id}, answers: one, problems: []kind{kindRoute, kindNotReady}, do: s.cancelExport},
+		route{method: "GET", path: "/v1/exports/{id}/files/{n}", name: "export_file", doc: "Gives a file of an export; Range and If-Range resume it.",
+			params: append([]param{id, number}, ranges...), answers: file, problems: []kind{kindRoute, kindNotReady, kindExpired, kindNotPermitted, kindRange}, do: s.exportFile},
+		route{method: "POST", path: "/v1/exports/{id}/links", name: "export_link", doc: "Makes a link to a file, which needs no sign-in.",
+			params: []param{id}, body: linkBody{}, example: `{"file": 1, "valid_seconds": 600}`, answers: []answer{{status: 201, doc: "The link.", body: export.Link{}}},
+			problems: []kind{kindRoute, kindNotReady, kindExpired, kindNotPermitted, kindType, kindTooLarge}, do: s.exportLink},
+		route{method: "GET", path: downloadsPath + "/{id}/{n}", name: "download", doc: "Gives the file that a link leads to.", open: true,
+			params: append([]param{id, number}, ranges...), answers: file, problems: []kind{kindRoute, kindNotReady, kindExpired, kindNotPermitted, kindRange}, serve: s.followLink},
+		route{method: "POST", path: "/v1/schedules", name: "schedule_plan", doc: "Asks for an export of each window of time.",
+			body: scheduleBody{}, example: `{"table": "cards.transactions", "format": "csv", "every": "daily", "time_zone": "America/Bogota"}`,
+			answers: []answer{{status: 201, doc: "The schedule.", body: scheduleAnswer{}}}, problems: []kind{kindNotPermitted, kindType, kindTooLarge}, do: s.planSchedule},
+		route{method: "GET", path: "/v1/schedules", name: "schedules", doc: "Lists the caller's schedules.",
+			answers: []answer{{status: 200, doc: "The caller's schedules.", body: schedulesAnswer{}}}, do: s.listSchedules},
+		route{method: "POST", path: "/v1/schedules/{id}/pause", name: "schedule_pause", doc: "Pauses a schedule.",
+			params: []param{plan}, answers: schedule, problems: []kind{kindRoute}, do: s.pauseSchedule(true)},
+		route{method: "POST", path: "/v1/schedules/{id}/resume", name: "schedule_resume", doc: "Lets a schedule go on.",
+			params: []param{plan}, answers: schedule, problems: []kind{kindRoute, kindNotPermitted}, do: s.pauseSchedule(false)},
+		route{method: "DELETE", path: "/v1/schedules/{id}", name: "schedule_remove", doc: "Removes a schedule.",
+			params: []param{plan}, answers: []answer{{status: 204, doc: "It is gone."}}, problems: []kind{kindRoute}, do: s.removeSchedule},
+	)
 }
+
+// fileAnswers are a file in each form that one can have.
+func fileAnswers(status int, doc string) []answer {
+	out := []answer{{status: status, doc: doc, body: map[string]any{}, headers: fileHeaders}}
+	for _, kind := range []string{"application/octet-stream", "application/zstd", "application/gzip", "application/vnd.apache.parquet", "text/csv", "application/jsonl",
+		"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"} {
+		out = append(out, answer{status: status, contentType: kind, doc: doc, headers: fileHeaders})
+	}
+	return out
+}
+
+// fileHeaders are those of a file.
+var fileHeaders = []header{{"ETag", "of the file's content"}, {"Cardlake-SHA256", "the SHA-256 of the whole file, in hexadecimal"}, {"Content-Disposition", "the file's name"}}
 
 // exportError is the problem of an export's fault.
 func exportError(err error) error {
@@ -94,18 +122,23 @@ func exportError(err error) error {
 
 // exportAnswer is an export as its owner sees it.
 type exportAnswer struct {
-	ID        string          `json:"id"`
-	State     export.State    `json:"state"`
-	Tenant    string          `json:"tenant"`
-	Request   export.Request  `json:"request"`
-	Schedule  string          `json:"schedule,omitempty"`
-	Progress  export.Progress `json:"progress"`
-	CreatedAt time.Time       `json:"created_at"`
-	StartedAt time.Time       `json:"started_at,omitzero"`
-	EndedAt   time.Time       `json:"ended_at,omitzero"`
-	ExpiresAt time.Time       `json:"expires_at,omitzero"`
-	Error     string          `json:"error,omitempty"`
-	Files     []export.File   `json:"files,omitempty"`
+	ID        string          `json:"id" doc:"The export's id."`
+	State     export.State    `json:"state" doc:"How it is."`
+	Tenant    string          `json:"tenant" doc:"Whose rows they are."`
+	Request   export.Request  `json:"request" doc:"What was asked for."`
+	Schedule  string          `json:"schedule,omitempty" doc:"The id of the schedule whose run it is."`
+	Progress  export.Progress `json:"progress" doc:"How far it is."`
+	CreatedAt time.Time       `json:"created_at" doc:"When it was asked for."`
+	StartedAt time.Time       `json:"started_at,omitzero" doc:"When it began."`
+	EndedAt   time.Time       `json:"ended_at,omitzero" doc:"When it ended."`
+	ExpiresAt time.Time       `json:"expires_at,omitzero" doc:"When its files are removed."`
+	Error     string          `json:"error,omitempty" doc:"Why it failed, and what to do."`
+	Files     []export.File   `json:"files,omitempty" doc:"Its files once it is done, the manifest first."`
+}
+
+// exportsAnswer are the caller's exports.
+type exportsAnswer struct {
+	Exports []exportAnswer `json:"exports" doc:"The caller's exports, the newest first."`
 }
 
 func answerOf(j *export.Job) exportAnswer {
@@ -125,8 +158,11 @@ func (s *Server) startExport(c *call) error {
 	if err := c.readObject(&r, s.cfg.MaxBody); err != nil {
 		return err
 	}
-	if key := c.r.Header.Get("Idempotency-Key"); key != "" {
-		r.Key = key
+	if values := c.r.Header.Values(headerKey); len(values) > 0 {
+		var err error
+		if r.Key, err = keyOf(values); err != nil {
+			return err
+		}
 	}
 	j, isNew, err := s.deps.Exports.Start(c.r.Context(), c.caller, r)
 	if err != nil {
@@ -155,9 +191,7 @@ func (s *Server) listExports(c *call) error {
 	if err := s.record(c, "exports", "exports", err); err != nil {
 		return err
 	}
-	answer := struct {
-		Exports []exportAnswer `json:"exports"`
-	}{[]exportAnswer{}}
+	answer := exportsAnswer{[]exportAnswer{}}
 	for _, j := range list {
 		answer.Exports = append(answer.Exports, answerOf(j))
 	}
@@ -216,8 +250,14 @@ func (s *Server) sendFile(c *call, number int) error {
 	guarded := &guarded{ResponseWriter: c.w, control: http.NewResponseController(c.w), timeout: s.cfg.WriteTimeout, looked: time.Now(),
 		look: func() error { return s.deps.Exports.Recheck(ctx, c.caller, id, number) }}
 	http.ServeContent(guarded, c.r, "", time.Time{}, io.NewSectionReader(content, 0, content.Size()))
-	if guarded.err != nil {
+	switch {
+	case guarded.err != nil:
 		panic(http.ErrAbortHandler) // what was sent must not pass for all of it
+	case guarded.isBeyond:
+		for _, one := range fileHeaders {
+			h.Del(one.name)
+		}
+		return problemOf(kindRange, "the file has %d bytes, and the range asks for others", content.Size())
 	}
 	return nil
 }
@@ -243,10 +283,22 @@ type guarded struct {
 	look    func() error
 	looked  time.Time
 	err     error
+	// isBeyond says that the range that was asked for is not of the file: nothing is written.
+	isBeyond bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (g *guarded) WriteHeader(status int) {
+	if g.isBeyond = status == http.StatusRequestedRangeNotSatisfiable; !g.isBeyond {
+		g.ResponseWriter.WriteHeader(status)
+	}
 }
 
 // Write implements io.Writer.
 func (g *guarded) Write(p []byte) (int, error) {
+	if g.isBeyond {
+		return len(p), nil
+	}
 	if g.err == nil && time.Since(g.looked) >= lookEvery {
 		g.err = g.look()
 		g.looked = time.Now()
@@ -260,11 +312,14 @@ func (g *guarded) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// linkBody is what is asked of a link.
+type linkBody struct {
+	File    int `json:"file" min:"0" max:"2147483647" doc:"The file's number; 0 is the manifest."`
+	Seconds int `json:"valid_seconds,omitempty" min:"0" max:"2147483647" doc:"How long the link is to work, within the server's bound; 0 for that."`
+}
+
 func (s *Server) exportLink(c *call) error {
-	var asked struct {
-		File    int `json:"file"`
-		Seconds int `json:"valid_seconds"`
-	}
+	var asked linkBody
 	if err := c.readObject(&asked, s.cfg.MaxBody); err != nil {
 		return err
 	}
@@ -327,30 +382,37 @@ func (s *Server) signedIn(r *http.Request) (*grants.Caller, error) {
 
 // scheduleAnswer is a schedule as its owner sees it.
 type scheduleAnswer struct {
-	ID       string         `json:"id"`
-	Request  export.Request `json:"request"`
-	Every    string         `json:"every"`
-	TimeZone string         `json:"time_zone"`
-	// From and To are the next window, or the one whose export is under way.
-	From      time.Time `json:"from"`
-	To        time.Time `json:"to"`
-	Paused    bool      `json:"paused"`
-	Reason    string    `json:"reason,omitempty"`
-	Failures  int       `json:"failures"`
-	Last      string    `json:"last_export,omitempty"`
-	CreatedAt time.Time `json:"created_at"`
+	ID        string         `json:"id" doc:"The schedule's id."`
+	Request   export.Request `json:"request" doc:"What is asked for each time."`
+	Every     string         `json:"every" doc:"How often."`
+	TimeZone  string         `json:"time_zone" doc:"The zone that days begin in."`
+	From      time.Time      `json:"from" doc:"The begin of the next window, or of the one whose export is under way."`
+	To        time.Time      `json:"to" doc:"The first instant after it."`
+	Paused    bool           `json:"paused" doc:"Whether it is paused."`
+	Reason    string         `json:"reason,omitempty" doc:"Why it is paused, or waits."`
+	Failures  int            `json:"failures" doc:"How often in a row it failed."`
+	Last      string         `json:"last_export,omitempty" doc:"The id of its newest export."`
+	CreatedAt time.Time      `json:"created_at" doc:"When it was planned."`
 }
 
 func scheduleOf(s *export.Schedule) scheduleAnswer {
 	return scheduleAnswer{s.ID, s.Request, s.Every, s.TimeZone, s.From, s.To, s.Paused, s.Reason, s.Failures, s.Last, s.CreatedAt}
 }
 
+// schedulesAnswer are the caller's schedules.
+type schedulesAnswer struct {
+	Schedules []scheduleAnswer `json:"schedules" doc:"The caller's schedules."`
+}
+
+// scheduleBody is what is asked of a schedule.
+type scheduleBody struct {
+	export.Request
+	Every    string `json:"every" doc:"hourly, daily, weekly, monthly, or five fields as in cron: minute hour day month weekday."`
+	TimeZone string `json:"time_zone,omitempty" doc:"The IANA time zone, such as America/Bogota; UTC if it is not there."`
+}
+
 func (s *Server) planSchedule(c *call) error {
-	var asked struct {
-		export.Request
-		Every    string `json:"every"`
-		TimeZone string `json:"time_zone"`
-	}
+	var asked scheduleBody
 	if err := c.readObject(&asked, s.cfg.MaxBody); err != nil {
 		return err
 	}
@@ -367,9 +429,7 @@ func (s *Server) listSchedules(c *call) error {
 	if err := s.record(c, "export.schedules", "schedules", err); err != nil {
 		return err
 	}
-	answer := struct {
-		Schedules []scheduleAnswer `json:"schedules"`
-	}{[]scheduleAnswer{}}
+	answer := schedulesAnswer{[]scheduleAnswer{}}
 	for _, one := range list {
 		answer.Schedules = append(answer.Schedules, scheduleOf(one))
 	}

@@ -36,7 +36,11 @@ const (
 	kindKeyInUse     kind = "key-in-use"          // 409: the first request with the key has no answer yet
 	kindKeyReused    kind = "key-reused"          // 422: the key was used for another request
 	kindKeptTooLarge kind = "answer-too-large"    // 422: to be kept
+	kindState        kind = "wrong-state"         // 409: of a product or subscription, for what is asked
+	kindRange        kind = "range"               // 416: the file has no such bytes
+	kindFull         kind = "full"                // 409: as many are kept as may be
 	kindStatement    kind = "statement"           // 422: a fault of the statement
+	kindOwnTimeout   kind = "out-of-time"         // 422: within the caller's own timeout
 	kindRows         kind = "too-many-rows"       // 422
 	kindTimeout      kind = "timeout"             // 504: the statement ran too long
 	kindLimit        kind = "too-many-requests"   // 429
@@ -47,21 +51,20 @@ const (
 
 var statusOf = map[kind]int{
 	kindSignedOut: 401, kindSignIn: 503, kindNotPermitted: 403, kindHost: 421, kindRoute: 404, kindMethod: 405,
-	kindQuery: 404, kindPage: 404, kindNotReady: 409, kindCancelled: 409, kindExpired: 410, kindKeyInUse: 409, kindKeyReused: 422, kindKeptTooLarge: 422,
-	kindRequest: 400, kindType: 415, kindAccept: 406, kindTooLarge: 413, kindTable: 404, kindStatement: 422, kindRows: 422,
+	kindQuery: 404, kindPage: 404, kindNotReady: 409, kindCancelled: 409, kindExpired: 410, kindKeyInUse: 409, kindKeyReused: 422, kindKeptTooLarge: 422, kindState: 409, kindFull: 409, kindRange: 416,
+	kindRequest: 400, kindType: 415, kindAccept: 406, kindTooLarge: 413, kindTable: 404, kindStatement: 422, kindRows: 422, kindOwnTimeout: 422,
 	kindTimeout: 504, kindLimit: 429, kindBusy: 503, kindAudit: 503, kindInternal: 500,
 }
 
 // problem is RFC 9457's "application/problem+json". It is an error, so that a route returns it.
 type problem struct {
-	Type    string `json:"type"`
-	Title   string `json:"title"`
-	Status  int    `json:"status"`
-	Detail  string `json:"detail"`
-	Request string `json:"request"`
-	// Hint and Offset are of a fault of the statement: what to do, and the byte at which it lies.
-	Hint   string `json:"hint,omitempty"`
-	Offset *int   `json:"offset,omitempty"`
+	Type    string `json:"type" doc:"What kind of problem it is: urn:cardlake:api: and one of a fixed list."`
+	Title   string `json:"title" doc:"The status in words."`
+	Status  int    `json:"status" doc:"The status of the answer."`
+	Detail  string `json:"detail" doc:"What is wrong, and what to do. It tells no content of a field."`
+	Request string `json:"request" doc:"The id of the call, to tell the operator."`
+	Hint    string `json:"hint,omitempty" doc:"Of a fault of a statement: what to do."`
+	Offset  *int   `json:"offset,omitempty" doc:"Of a fault of a statement: the byte at which it lies, from 0."`
 
 	kind  kind
 	after time.Duration // when to try again, if not zero
@@ -80,6 +83,8 @@ func toProblem(err error) *problem {
 	var fault *queries.Error
 	switch {
 	case errors.As(err, &p):
+		one := *p // which several calls may be told, each with its own id
+		p = &one
 	case errors.As(err, &fault):
 		p = problemOf(kindStatement, "%s", fault.Message)
 		p.Hint = fault.Hint
@@ -119,6 +124,8 @@ func (s *Server) fail(w http.ResponseWriter, route string, p *problem) {
 	s.metrics.refused(string(p.kind))
 	h := w.Header()
 	p.Request = h.Get(headerRequest)
+	h.Del("ETag") // of what was not answered
+	h.Set("Cache-Control", "no-store")
 	if p.after > 0 {
 		h.Set("Retry-After", strconv.Itoa(seconds(p.after)))
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/catalog/products"
 )
@@ -26,29 +27,41 @@ type Subscriptions interface {
 	Revoke(ctx context.Context, c grants.Caller, id string) (products.Subscription, error)
 }
 
-// productRoutes adds the routes of data products, if there are any:
-//
-//	GET  /v1/products                      lists those that the caller is told of
-//	GET  /v1/products/{name}               tells all of one: terms, schema, words, health
-//	POST /v1/products/{name}/subscriptions asks for one, {"tenants": […], "days": N}; the header
-//	                                       Cardlake-Reason says why
-//	GET  /v1/subscriptions                 the caller's, and those that it decides on
-//	POST /v1/subscriptions/{id}/approve, …/reject, …/revoke
-func (s *Server) productRoutes(mux *http.ServeMux) {
-	if s.deps.Products == nil {
-		return
-	}
-	route := func(pattern, name string, do func(*call) error) {
-		mux.Handle(pattern, s.call(name, func(c *call) error { return productError(do(c)) }))
-	}
-	route("GET /v1/products", "products", s.listProducts)
-	route("GET /v1/products/{name}", "product", s.showProduct)
-	route("POST /v1/products/{name}/subscriptions", "subscribe", s.subscribe)
-	route("GET /v1/subscriptions", "subscriptions", s.listSubscriptions)
-	route("POST /v1/subscriptions/{id}/approve", "subscription_approve", s.decideSubscription(s.deps.Products.Approve))
-	route("POST /v1/subscriptions/{id}/reject", "subscription_reject", s.decideSubscription(s.deps.Products.Reject))
-	route("POST /v1/subscriptions/{id}/revoke", "subscription_revoke", s.decideSubscription(s.deps.Products.Revoke))
+// productRoutes are those of data products and of subscriptions to them.
+func (s *Server) productRoutes() []route {
+	name := inPath("name", "the product's name")
+	id := inPath("id", "the subscription's id")
+	one := []answer{{status: 200, doc: "The subscription, as it then is.", body: subscriptionAnswer{}}}
+	deciding := []kind{kindRoute, kindNotPermitted, kindState}
+	return s.group("products", s.deps.Products != nil, productError,
+		route{method: "GET", path: "/v1/products", name: "products", doc: "Lists the data products that the caller is told of.",
+			answers: []answer{{status: 200, doc: "The products.", body: productsAnswer{}}}, do: s.listProducts},
+		route{method: "GET", path: "/v1/products/{name}", name: "product", doc: "Tells all of a product: terms, schema, words, health.",
+			params: []param{name}, answers: []answer{{status: 200, doc: "The product.", body: products.Card{}}}, problems: []kind{kindRoute}, do: s.showProduct},
+		route{method: "POST", path: "/v1/products/{name}/subscriptions", name: "subscribe", doc: "Asks for a product; the header Cardlake-Reason says why.",
+			params: []param{name}, body: subscribeBody{}, example: `{"tenants": ["colibri-bank"], "days": 30}`,
+			answers:  []answer{{status: 201, doc: "The subscription.", body: subscriptionAnswer{}, headers: []header{{"Location", "where the caller's are"}}}},
+			problems: []kind{kindRoute, kindNotPermitted, kindState, kindType, kindTooLarge}, do: byPerson(s.subscribe)},
+		route{method: "GET", path: "/v1/subscriptions", name: "subscriptions", doc: "Lists the caller's subscriptions, and those that it decides on.",
+			answers: []answer{{status: 200, doc: "The subscriptions.", body: subscriptionsAnswer{}}}, do: s.listSubscriptions},
+		route{method: "POST", path: "/v1/subscriptions/{id}/approve", name: "subscription_approve", doc: "Approves a subscription.",
+			params: []param{id}, answers: one, problems: deciding, do: byPerson(s.decideSubscription(Products.Approve))},
+		route{method: "POST", path: "/v1/subscriptions/{id}/reject", name: "subscription_reject", doc: "Rejects a subscription.",
+			params: []param{id}, answers: one, problems: deciding, do: byPerson(s.decideSubscription(Products.Reject))},
+		route{method: "POST", path: "/v1/subscriptions/{id}/revoke", name: "subscription_revoke", doc: "Takes an approved subscription back.",
+			params: []param{id}, answers: one, problems: deciding, do: byPerson(s.decideSubscription(Products.Revoke))},
+	)
 }
+
+// productsAnswer are products, and subscriptionsAnswer subscriptions.
+type (
+	productsAnswer struct {
+		Products []*products.Product `json:"products" doc:"The products."`
+	}
+	subscriptionsAnswer struct {
+		Subscriptions []subscriptionAnswer `json:"subscriptions" doc:"The subscriptions."`
+	}
+)
 
 // productError is the problem of what a desk says.
 func productError(err error) error {
@@ -64,25 +77,17 @@ func productError(err error) error {
 	case errors.Is(err, products.ErrRequest):
 		return problemOf(kindRequest, "%s", err)
 	case errors.Is(err, products.ErrState), errors.Is(err, products.ErrConflict):
-		p := problemOf(kindState, "%s", err)
-		p.Status, p.Title = http.StatusConflict, http.StatusText(http.StatusConflict)
-		return p
+		return problemOf(kindState, "%s", err)
 	}
 	return err
 }
 
-// kindState is the problem of a product or subscription that is not in a state for what is asked:
-// 409.
-const kindState kind = "wrong-state"
-
 // subscriptionAnswer is a subscription as its subscriber and those who decide see it.
 type subscriptionAnswer struct {
 	products.Subscription
-	Subscriber string `json:"subscriber"`
-	DecidedBy  string `json:"decided_by,omitempty"`
-	// Pending says that what was decided takes effect later than with the next look at the
-	// grants: see the operator.
-	Pending bool `json:"pending,omitempty"`
+	Subscriber string `json:"subscriber" doc:"Who has it, KIND/NAME."`
+	DecidedBy  string `json:"decided_by,omitempty" doc:"Who decided, KIND/NAME."`
+	Pending    bool   `json:"pending,omitempty" doc:"Whether what was decided takes effect later than with the next look at the grants: see the operator."`
 }
 
 func subscriptionOf(s products.Subscription) subscriptionAnswer {
@@ -101,7 +106,7 @@ func (s *Server) listProducts(c *call) error {
 	if list == nil {
 		list = []*products.Product{}
 	}
-	writeJSON(c.w, http.StatusOK, "application/json", map[string]any{"products": list})
+	writeJSON(c.w, http.StatusOK, "application/json", productsAnswer{list})
 	return nil
 }
 
@@ -114,11 +119,19 @@ func (s *Server) showProduct(c *call) error {
 	return nil
 }
 
+// subscribeBody is what is asked of a subscription.
+type subscribeBody struct {
+	Product string            `json:"product,omitempty" doc:"The product's name: the one of the path, if it is there."`
+	Tenants []cardlake.Tenant `json:"tenants,omitempty" doc:"Whose rows; all of the product's that the caller may subscribe to if it is not there."`
+	Days    int               `json:"days,omitempty" min:"0" max:"366" doc:"For how long; as long as the terms allow if it is 0."`
+}
+
 func (s *Server) subscribe(c *call) error {
-	var r products.Request
-	if err := c.readObject(&r, s.cfg.MaxBody); err != nil {
+	var asked subscribeBody
+	if err := c.readObject(&asked, s.cfg.MaxBody); err != nil {
 		return err
 	}
+	r := products.Request(asked)
 	name := c.r.PathValue("name")
 	if r.Product != "" && r.Product != name {
 		return problemOf(kindRequest, "the body names another product than the path")
@@ -142,15 +155,15 @@ func (s *Server) listSubscriptions(c *call) error {
 	for i, one := range list {
 		answer[i] = subscriptionOf(one)
 	}
-	writeJSON(c.w, http.StatusOK, "application/json", map[string]any{"subscriptions": answer})
+	writeJSON(c.w, http.StatusOK, "application/json", subscriptionsAnswer{answer})
 	return nil
 }
 
 // decideSubscription answers with the subscription as it then is. One that is decided and not in
 // force yet is no failure of the call: asked again it would be refused.
-func (s *Server) decideSubscription(do func(context.Context, grants.Caller, string) (products.Subscription, error)) func(*call) error {
+func (s *Server) decideSubscription(do func(Products, context.Context, grants.Caller, string) (products.Subscription, error)) func(*call) error {
 	return func(c *call) error {
-		decided, err := do(c.r.Context(), c.caller, c.r.PathValue("id"))
+		decided, err := do(s.deps.Products, c.r.Context(), c.caller, c.r.PathValue("id"))
 		isPending := errors.Is(err, products.ErrPending)
 		if err != nil && !isPending {
 			return err

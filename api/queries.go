@@ -31,11 +31,73 @@ const (
 	waitForPage = 10 * time.Second
 )
 
+// queryRoutes are those of statements and of their answers.
+func (s *Server) queryRoutes() []route {
+	id := inPath("id", "the query's id: the one of the call that asked")
+	rows := formatAnswers("The rows.", rowsAnswer{}, stateHeaders...)
+	later := answer{status: 202, doc: "It runs: its state is where Location says.", body: queryAnswer{},
+		headers: []header{{"Location", "where its state is"}}}
+	one := formatAnswers("The query's state; with page, a page of its rows.", nil)
+	one[0].body = either{queryAnswer{}, rowsAnswer{}}
+	return []route{
+		{method: "POST", path: "/v1/query", name: "query", tag: "queries", doc: "Answers a SELECT: at once, by page or later.",
+			more:   "JSON ends in `end`, which has either `rows`, their number, or `error`, the problem: an answer without it was cut on its way. Other formats break off, and whole ones have the trailer Cardlake-Rows.",
+			params: []param{idempotent()}, body: queryBody{}, example: `{"sql": "SELECT tenant, count(*) AS purchases FROM cards.transactions GROUP BY tenant"}`,
+			answers: append(rows, later),
+			problems: []kind{kindStatement, kindNotPermitted, kindRows, kindTimeout, kindOwnTimeout, kindAccept, kindType, kindTooLarge, kindKeyInUse, kindKeyReused,
+				kindKeptTooLarge, kindCancelled, kindExpired, kindBusy},
+			do: s.query},
+		{method: "GET", path: "/v1/queries", name: "queries", tag: "queries", doc: "Lists the caller's statements, those that run and those kept.",
+			answers: []answer{{status: 200, doc: "The queries.", body: queriesAnswer{}}}, do: s.listQueries},
+		{method: "GET", path: "/v1/queries/{id}", name: "query_state", tag: "queries", doc: "Tells how a statement is, or gives a page of its rows.",
+			params: []param{id, inQuery("page", "the page, from 1; without it the answer is the state", intOf(1, 1<<31-1)),
+				inQuery("format", "the page's format; stands above Accept", choiceOf("json", "csv", "arrow", "parquet"))},
+			answers:  one,
+			problems: []kind{kindQuery, kindPage, kindNotReady, kindCancelled, kindExpired, kindAccept, kindNotPermitted, kindStatement, kindRows, kindTimeout, kindOwnTimeout, kindKeptTooLarge},
+			do:       s.queryState},
+		{method: "DELETE", path: "/v1/queries/{id}", name: "query_cancel", tag: "queries", doc: "Cancels a statement, and lets its rows go.",
+			params: []param{id}, answers: []answer{{status: 204, doc: "It is cancelled."}}, problems: []kind{kindQuery}, do: s.cancelQuery},
+	}
+}
+
+// stateHeaders tell of the state in which tables were read, as [state.headers] writes them.
+var stateHeaders = []header{
+	{"Cardlake-As-Of", "the event time up to which the answer goes"},
+	{"Cardlake-Partial", "yes: not all that is not committed yet could be had"},
+	{"Cardlake-Destroyed-Rows", "rows that are not in the answer because their keys were destroyed"},
+}
+
+// formatAnswers are an answer in every format.
+func formatAnswers(doc string, body any, headers ...header) []answer {
+	var out []answer
+	for _, f := range formats {
+		out = append(out, answer{status: 200, contentType: f.contentType, doc: doc, headers: headers})
+	}
+	out[0].body = body
+	return out
+}
+
+// idempotent is the key that makes a repeated request the same.
+func idempotent() param {
+	return inHeader(headerKey, "the same request of the same caller with the same key has the same answer (draft-ietf-httpapi-idempotency-key-header)",
+		schema{"type": "string", "minLength": 1, "maxLength": maxKey, "pattern": "^[!-~]+$"})
+}
+
+// rowsAnswer is an answer to a query as it is described; it is written piece by piece.
+type rowsAnswer struct {
+	Request string `json:"request" doc:"The id of the call."`
+	place
+	state
+	Columns []columnHead     `json:"columns" doc:"The columns."`
+	Rows    []map[string]any `json:"rows" doc:"The rows, as objects of their columns."`
+	End     rowsEnd          `json:"end" doc:"How the rows ended. An answer without it was cut on its way."`
+}
+
 // place is where a page lies in an answer that is kept; zero for an answer that is not.
 type place struct {
-	Query string `json:"query,omitempty"`
-	Page  int64  `json:"page,omitempty"`
-	Next  string `json:"next,omitempty"` // the next page's path; empty for the last
+	Query string `json:"query,omitempty" doc:"The id of the query whose rows are kept."`
+	Page  int64  `json:"page,omitempty" doc:"The page, from 1."`
+	Next  string `json:"next,omitempty" doc:"The path of the next page; not there on the last."`
 }
 
 func (p place) headers(h http.Header) {
@@ -67,13 +129,15 @@ func (s *Server) readAsk(c *call) (a ask, err error) {
 		return a, problemOf(kindRequest, "timeout is a number of seconds, up to a day")
 	case a.PageRows < 0 || a.PageRows > s.cfg.MaxPageRows:
 		return a, problemOf(kindRequest, "page_rows is from 1 to %d; without it there are no pages", s.cfg.MaxPageRows)
+	case a.Async && strings.TrimSpace(a.SQL) == "":
+		return a, &queries.Error{Message: "the statement is empty", Offset: -1}
 	case a.Async && a.PageRows == 0:
 		a.PageRows = min(10_000, s.cfg.MaxPageRows)
 	}
 	if a.key, err = keyOf(c.r.Header.Values(headerKey)); err != nil {
 		return a, err
 	}
-	a.print = sha256.Sum256(fmt.Appendf(nil, "%s\n%t\n%s", a.format.name, c.caller.BreakGlass, body))
+	a.print = sha256.Sum256(fmt.Appendf(nil, "%s\n%t\n%s\n%s", a.format.name, c.caller.BreakGlass, c.caller.Tenant, body))
 	return a, nil
 }
 
@@ -232,20 +296,17 @@ func pagesOf(rows, pageRows int64) int64 {
 
 // queryAnswer is a query in GET /v1/queries and GET /v1/queries/{id}.
 type queryAnswer struct {
-	ID    string    `json:"id"`
-	State string    `json:"state"` // running, done, failed, cancelled or expired
-	Asked time.Time `json:"asked"`
-	// ElapsedMS is how long it has run, or ran, in milliseconds.
-	ElapsedMS int64 `json:"elapsed_ms"`
-	// Rows is how many are kept so far; not there if none are kept.
-	Rows     *int64 `json:"rows,omitempty"`
-	PageRows int64  `json:"page_rows,omitempty"`
-	Pages    int64  `json:"pages,omitempty"` // when it is done
-	// Expires is until when the rows are kept, and First the path of the first page.
-	Expires *time.Time `json:"expires,omitempty"`
-	First   string     `json:"first,omitempty"`
+	ID        string     `json:"id" doc:"The id of the call that asked."`
+	State     string     `json:"state" enum:"running,done,failed,cancelled,expired" doc:"How it is."`
+	Asked     time.Time  `json:"asked" doc:"When it was asked."`
+	ElapsedMS int64      `json:"elapsed_ms" doc:"How long it has run, or ran, in milliseconds."`
+	Rows      *int64     `json:"rows,omitempty" doc:"Rows that are kept so far; not there if none are kept."`
+	PageRows  int64      `json:"page_rows,omitempty" doc:"Rows of a page."`
+	Pages     int64      `json:"pages,omitempty" doc:"How many pages there are, when it is done."`
+	Expires   *time.Time `json:"expires,omitempty" doc:"Until when the rows are kept."`
+	First     string     `json:"first,omitempty" doc:"The path of the first page, once it can be had."`
 	state
-	Error *problem `json:"error,omitempty"`
+	Error *problem `json:"error,omitempty" doc:"Why it failed."`
 }
 
 func (s *Server) stateAnswer(q *question, v snapshot) queryAnswer {
@@ -272,13 +333,16 @@ func (s *Server) stateAnswer(q *question, v snapshot) queryAnswer {
 	return a
 }
 
+// queriesAnswer are the caller's queries.
+type queriesAnswer struct {
+	Queries []queryAnswer `json:"queries" doc:"The caller's statements, the newest first."`
+}
+
 func (s *Server) listQueries(c *call) error {
 	if err := s.record(c, actionQueries, "own queries", nil); err != nil {
 		return err
 	}
-	answer := struct {
-		Queries []queryAnswer `json:"queries"`
-	}{[]queryAnswer{}}
+	answer := queriesAnswer{[]queryAnswer{}}
 	for _, q := range s.questions.list(c.caller.Principal) {
 		answer.Queries = append(answer.Queries, s.stateAnswer(q, q.snapshot()))
 	}
@@ -288,23 +352,23 @@ func (s *Server) listQueries(c *call) error {
 
 // queryState answers with the state of a query, or with a page of its rows.
 func (s *Server) queryState(c *call) error {
-	q, err := s.questions.find(c.caller.Principal, c.r.PathValue("id"))
+	q, err := s.questions.find(c.caller, c.r.PathValue("id"))
 	if err != nil {
 		return s.record(c, actionState, "a query", err)
 	}
-	text := c.r.URL.Query().Get("page")
-	if text == "" {
+	values := c.r.URL.Query()
+	if !values.Has("page") {
 		if err := s.record(c, actionState, q.id, nil); err != nil {
 			return err
 		}
 		writeJSON(c.w, http.StatusOK, "application/json", s.stateAnswer(q, q.snapshot()))
 		return nil
 	}
-	page, err := strconv.ParseInt(text, 10, 32)
+	page, err := strconv.ParseInt(values.Get("page"), 10, 32)
 	if err != nil || page < 1 {
 		return problemOf(kindRequest, "page is a number from 1")
 	}
-	f, err := formatOf(c.r.URL.Query().Get("format"), c.r.Header.Values("Accept"))
+	f, err := formatOf(values.Get("format"), c.r.Header.Values("Accept"))
 	if err != nil {
 		return err
 	}
@@ -315,7 +379,7 @@ func (s *Server) queryState(c *call) error {
 }
 
 func (s *Server) cancelQuery(c *call) error {
-	q, err := s.questions.find(c.caller.Principal, c.r.PathValue("id"))
+	q, err := s.questions.find(c.caller, c.r.PathValue("id"))
 	resource := "a query"
 	if q != nil {
 		resource = q.id

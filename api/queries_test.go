@@ -311,7 +311,7 @@ func TestTimeoutOfACaller(t *testing.T) {
 	s := newSite(t, generous)
 	s.engine.wait = true
 	for _, body := range []string{`{"sql": "SELECT 1", "timeout": 0.05}`, `{"sql": "SELECT 1", "timeout": 0.05, "page_rows": 10}`} {
-		if a := s.post(body); a.problem(t) != "504 timeout" {
+		if a := s.post(body); a.problem(t) != "422 out-of-time" {
 			t.Error(string(a.body))
 		}
 		<-s.engine.ended

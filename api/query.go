@@ -21,27 +21,24 @@ import (
 type format struct {
 	name, contentType string
 	write             render.Format
+	file              string // the name of what is taken away
 }
 
 // formats are in the order in which they are preferred.
 var formats = []format{
-	{"json", "application/json", render.JSON},
-	{"csv", "text/csv", render.CSV},
-	{"arrow", "application/vnd.apache.arrow.stream", render.Arrow},
-	{"parquet", "application/vnd.apache.parquet", render.Parquet},
+	{"json", "application/json", render.JSON, "answer.json"},
+	{"csv", "text/csv", render.CSV, "answer.csv"},
+	{"arrow", "application/vnd.apache.arrow.stream", render.Arrow, "answer.arrow"},
+	{"parquet", "application/vnd.apache.parquet", render.Parquet, "answer.parquet"},
 }
 
 // queryBody is what POST /v1/query takes.
 type queryBody struct {
-	SQL    string `json:"sql"`
-	Format string `json:"format"` // stands above Accept
-	// Timeout is how many seconds the statement may take until it has an answer; 0 for the
-	// server's bound, which it tightens, as the grant's does.
-	Timeout float64 `json:"timeout"`
-	// PageRows is how many rows the first answer has; the others are fetched by page.
-	PageRows int64 `json:"page_rows"`
-	// Async answers at once with where the answer will be.
-	Async bool `json:"async"`
+	SQL      string  `json:"sql" doc:"A SELECT over tables and views."`
+	Format   string  `json:"format,omitempty" enum:"json,csv,arrow,parquet" doc:"The answer's format; stands above Accept."`
+	Timeout  float64 `json:"timeout,omitempty" min:"0" max:"86400" doc:"Seconds that the statement may take until it has an answer; 0 for the server's bound, which it tightens, as the grant's does."`
+	PageRows int64   `json:"page_rows,omitempty" min:"0" doc:"Rows of the first answer; the others are fetched by page. 0 for no pages."`
+	Async    bool    `json:"async,omitempty" doc:"Answers at once with where the answer will be."`
 }
 
 // ask is what is asked of POST /v1/query, complete and sound.
@@ -82,14 +79,21 @@ func (s *Server) query(c *call) error {
 	return s.deliver(ctx, c, a.format, result, place{})
 }
 
+// errOwnTimeout is no fault of the server's: the caller gave the statement less time than it takes.
+var errOwnTimeout error = problemOf(kindOwnTimeout, "the statement has no answer within the timeout that you gave it: give it more, or ask for less")
+
 // run asks the gateway, within the time that the caller gives.
 func (s *Server) run(ctx context.Context, caller grants.Caller, a ask) (*queries.Result, error) {
 	if a.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(a.Timeout*float64(time.Second)), queries.ErrTimeout)
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(a.Timeout*float64(time.Second)), errOwnTimeout)
 		defer cancel()
 	}
-	return s.deps.Gateway.Query(ctx, caller, a.SQL)
+	result, err := s.deps.Gateway.Query(ctx, caller, a.SQL)
+	if err != nil && context.Cause(ctx) == errOwnTimeout {
+		return nil, errOwnTimeout
+	}
+	return result, err
 }
 
 // deliver writes the result and closes it, or breaks the answer off.
@@ -131,7 +135,7 @@ func (s *Server) answer(ctx context.Context, c *call, out *stream, f format, res
 	if f.name == "json" {
 		return answerJSON(ctx, c, out, about, at, result)
 	}
-	h.Set("Content-Disposition", `attachment; filename="answer.`+f.name+`"`)
+	h.Set("Content-Disposition", `attachment; filename="`+f.file+`"`)
 	out.trailer = trailerRows
 	if err := errors.Join(f.write(ctx, out, result), result.Close()); err != nil {
 		return err
@@ -139,21 +143,34 @@ func (s *Server) answer(ctx context.Context, c *call, out *stream, f format, res
 	return out.end(strconv.FormatInt(result.Count(), 10))
 }
 
+// columnHead is a column of an answer: its name and its Arrow type.
+type columnHead struct {
+	Name string `json:"name" doc:"The column's name."`
+	Type string `json:"type" doc:"Its Arrow type."`
+}
+
+func columnHeads(r *queries.Result) []columnHead {
+	out := []columnHead{}
+	for _, c := range r.Columns() {
+		out = append(out, columnHead{c.Name, c.Type.String()})
+	}
+	return out
+}
+
+// rowsEnd is how the rows of an answer ended.
+type rowsEnd struct {
+	Rows  *int64   `json:"rows,omitempty" doc:"How many rows there were, if all are there."`
+	Error *problem `json:"error,omitempty" doc:"Why the rows are not all there."`
+}
+
 // answerJSON writes an object that ends in how the rows ended.
 func answerJSON(ctx context.Context, c *call, out *stream, about state, at place, result *queries.Result) error {
-	type column struct {
-		Name string `json:"name"`
-		Type string `json:"type"`
-	}
 	head := struct {
 		Request string `json:"request"`
 		place
 		state
-		Columns []column `json:"columns"`
-	}{c.caller.Request, at, about, []column{}}
-	for _, col := range result.Columns() {
-		head.Columns = append(head.Columns, column{col.Name, col.Type.String()})
-	}
+		Columns []columnHead `json:"columns"`
+	}{c.caller.Request, at, about, columnHeads(result)}
 	text, err := json.Marshal(head)
 	if err != nil {
 		return errors.Join(err, result.Close())
@@ -172,10 +189,7 @@ func answerJSON(ctx context.Context, c *call, out *stream, about state, at place
 	if failed != nil && !out.started {
 		return failed
 	}
-	var end struct {
-		Rows  *int64   `json:"rows,omitempty"`
-		Error *problem `json:"error,omitempty"`
-	}
+	var end rowsEnd
 	if n := result.Count(); failed == nil {
 		end.Rows = &n
 	} else {
@@ -210,11 +224,9 @@ func (w *whole) Next(row []any) error {
 
 // state is what is told of the state in which the tables were read.
 type state struct {
-	AsOf *time.Time `json:"as_of,omitempty"`
-	// Partial says that not all of what is not committed yet could be had.
-	Partial bool `json:"partial,omitempty"`
-	// Destroyed counts the rows that are not in the answer because their keys were destroyed.
-	Destroyed int64 `json:"destroyed_rows,omitempty"`
+	AsOf      *time.Time `json:"as_of,omitempty" doc:"The event time up to which the answer goes."`
+	Partial   bool       `json:"partial,omitempty" doc:"Whether not all of what is not committed yet could be had."`
+	Destroyed int64      `json:"destroyed_rows,omitempty" doc:"Rows that are not in the answer because their keys were destroyed."`
 }
 
 func stateOf(r *queries.Result) state {

@@ -190,12 +190,13 @@ func (qs *questions) cancel(q *question) {
 	qs.drop(q, stateCancelled)
 }
 
-// find returns the principal's question of the id. Of others' it is said that there is none.
-func (qs *questions) find(p grants.Principal, id string) (*question, error) {
+// find returns the caller's question of the id. Of others' it is said that there is none, and of
+// one's own to who is narrowed to a tenant and asked otherwise.
+func (qs *questions) find(c grants.Caller, id string) (*question, error) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	qs.sweep()
-	if q, ok := qs.of[id]; ok && q.owner == p {
+	if q, ok := qs.of[id]; ok && q.owner == c.Principal && (c.Tenant == "" || c.Tenant == q.caller.Tenant) {
 		return q, nil
 	}
 	return nil, problemOf(kindQuery, "there is no query of yours with this id: it is the one that POST /v1/query answered with, and is known for about an hour; GET /v1/queries lists yours")

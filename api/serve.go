@@ -100,6 +100,18 @@ func isLoopback(a net.Addr) bool {
 	return ok && t.IP.IsLoopback()
 }
 
+// probeRoutes are for who watches the server.
+func (s *Server) probeRoutes() []route {
+	text := func(status int, doc string) answer {
+		return answer{status: status, contentType: "text/plain; charset=utf-8", doc: doc}
+	}
+	return []route{
+		{method: "GET", path: "/healthz", name: "healthz", tag: "probes", doc: "Says that the process answers.", open: true, answers: []answer{text(200, "It does.")}, serve: s.health},
+		{method: "GET", path: "/readyz", name: "readyz", tag: "probes", doc: "Says whether the server can answer.", open: true,
+			answers: []answer{text(200, "It can."), text(503, "It can't at the moment, or is ending.")}, serve: s.ready},
+	}
+}
+
 // health answers GET /healthz: the process answers.
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) { probe(w, http.StatusOK, "alive") }
 

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -55,13 +56,20 @@ type engine struct {
 	ended   chan error
 	release chan struct{} // if not nil, each answer waits for it
 	sql     []string
+
+	columns  []queries.Column                // of an answer; default n and text
+	values   [][]any                         // its rows, if columns are set
+	rowsOf   func(queries.Statement) [][]any // them, in place of values
+	snapshot int64                           // default 7
+	reads    []queries.Read                  // of the newest statement
+	looked   queries.Read                    // whose state was asked for last
 }
 
 // Query implements queries.Engine.
 func (e *engine) Query(ctx context.Context, s queries.Statement) (queries.Rows, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.sql = append(e.sql, s.SQL)
+	e.sql, e.reads = append(e.sql, s.SQL), s.Reads
 	if e.wait {
 		e.asked <- struct{}{}
 		<-ctx.Done()
@@ -80,7 +88,11 @@ func (e *engine) Query(ctx context.Context, s queries.Statement) (queries.Rows, 
 	if e.failAt == 0 && e.err != nil {
 		return nil, e.err
 	}
-	return &rows{left: e.rows, failAt: e.failAt, panicAt: e.panicAt, err: e.err}, nil
+	values := e.values
+	if e.rowsOf != nil {
+		values = e.rowsOf(s)
+	}
+	return &rows{left: e.rows, failAt: e.failAt, panicAt: e.panicAt, err: e.err, columns: e.columns, values: values, snapshot: cmp.Or(e.snapshot, 7)}, nil
 }
 
 // Columns implements queries.Engine.
@@ -90,7 +102,10 @@ func (e *engine) Columns(context.Context, queries.Statement) ([]queries.Column, 
 
 // State implements queries.Engine.
 func (e *engine) State(_ context.Context, r queries.Read) (queries.Snapshot, error) {
-	return queries.Snapshot{Table: r.Table, ID: 7, CommittedAt: epoch, Files: 2, Rows: 30, Bytes: 4000}, nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.looked = r
+	return queries.Snapshot{Table: r.Table, ID: cmp.Or(e.snapshot, 7), CommittedAt: epoch, Files: 2, Rows: 30, Bytes: 4000}, nil
 }
 
 var epoch = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
@@ -98,13 +113,19 @@ var epoch = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 type rows struct {
 	left, n, failAt, panicAt int
 	err                      error
+	columns                  []queries.Column
+	values                   [][]any
+	snapshot                 int64
 }
 
 func (r *rows) Columns() []queries.Column {
+	if r.columns != nil {
+		return r.columns
+	}
 	return []queries.Column{{Name: "n", Type: arrow.PrimitiveTypes.Int64}, {Name: "text", Type: arrow.BinaryTypes.String}}
 }
 func (r *rows) Snapshots() []queries.Snapshot {
-	return []queries.Snapshot{{Table: cardlake.Transactions, ID: 7, CommittedAt: epoch}}
+	return []queries.Snapshot{{Table: cardlake.Transactions, ID: r.snapshot, CommittedAt: epoch}}
 }
 func (r *rows) Close() error { return nil }
 func (r *rows) Next(row []any) error {
@@ -113,6 +134,13 @@ func (r *rows) Next(row []any) error {
 	}
 	if r.n == r.panicAt {
 		panic("a value: 4111111111111111")
+	}
+	if r.columns != nil {
+		if r.n > len(r.values) {
+			return io.EOF
+		}
+		copy(row, r.values[r.n-1])
+		return nil
 	}
 	if r.left--; r.left < 0 {
 		return io.EOF

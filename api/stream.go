@@ -45,9 +45,15 @@ func (s *stream) Write(p []byte) (int, error) {
 
 // send writes, within the client's time for it.
 func (s *stream) send(p []byte) error {
-	_ = s.control.SetWriteDeadline(time.Now().Add(s.timeout)) // a recorder has none
+	s.within(s.timeout)
 	_, err := s.w.Write(p)
+	_ = s.control.SetWriteDeadline(time.Time{}) // an HTTP/2 stream that only pauses would be reset by it
 	return err
+}
+
+// within bounds what is written next, and what is flushed when the call ends.
+func (s *stream) within(d time.Duration) {
+	_ = s.control.SetWriteDeadline(time.Now().Add(d)) // a recorder has none
 }
 
 // end writes what was held back, and the trailer: as a header when nothing is out yet.
@@ -56,9 +62,12 @@ func (s *stream) end(trailer string) error {
 		s.w.Header().Set(s.trailer, trailer)
 	}
 	if s.started {
+		s.within(s.timeout)
 		return nil
 	}
 	s.started = true
 	s.w.Header().Set("Content-Length", strconv.Itoa(len(s.held)))
-	return s.send(s.held)
+	err := s.send(s.held)
+	s.within(s.timeout)
+	return err
 }

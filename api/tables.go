@@ -15,14 +15,38 @@ const (
 	actionMe     = "me"
 )
 
+func (s *Server) tableRoutes() []route {
+	return []route{
+		{method: "GET", path: "/v1/tables", name: "tables", tag: "tables", doc: "Lists the tables and views that the caller may read.",
+			answers: []answer{{status: 200, doc: "The tables and views.", body: tablesAnswer{}}}, problems: []kind{kindNotPermitted}, do: s.tables},
+		{method: "GET", path: "/v1/tables/{name}", name: "table", tag: "tables", doc: "Lists the columns of a table or view, as the caller has them.",
+			params:  []param{inPath("name", "the name, such as cards.transactions")},
+			answers: []answer{{status: 200, doc: "The table or view.", body: columnsAnswer{}}}, problems: []kind{kindTable, kindNotPermitted}, do: s.table},
+	}
+}
+
+// tablesAnswer are the tables and views that the caller may read.
+type tablesAnswer struct {
+	Tables []tableAnswer `json:"tables" doc:"The tables."`
+	Views  []viewAnswer  `json:"views" doc:"The views: documented statements that are named as tables."`
+}
+
+// columnsAnswer is a table or a view with its columns.
+type columnsAnswer struct {
+	Name    string         `json:"name" doc:"The full name."`
+	About   string         `json:"about" doc:"What it is."`
+	Columns []columnAnswer `json:"columns" doc:"The columns that the caller has."`
+	SQL     string         `json:"sql,omitempty" doc:"The statement that a view stands for."`
+}
+
 // tableAnswer is a table in GET /v1/tables. Its counts are of what the caller may read.
 type tableAnswer struct {
-	Name  string     `json:"name"`
-	About string     `json:"about"`
-	Rows  int64      `json:"rows"`
-	Files int64      `json:"files"`
-	Bytes int64      `json:"bytes"`
-	AsOf  *time.Time `json:"as_of,omitempty"`
+	Name  string     `json:"name" doc:"The full name."`
+	About string     `json:"about" doc:"What it is."`
+	Rows  int64      `json:"rows" doc:"Rows that the caller may read."`
+	Files int64      `json:"files" doc:"Files that they are in."`
+	Bytes int64      `json:"bytes" doc:"Bytes of the files."`
+	AsOf  *time.Time `json:"as_of,omitempty" doc:"The event time up to which the table goes."`
 }
 
 func (s *Server) tables(c *call) error {
@@ -34,10 +58,7 @@ func (s *Server) tables(c *call) error {
 	if err != nil {
 		return err
 	}
-	answer := struct {
-		Tables []tableAnswer `json:"tables"`
-		Views  []viewAnswer  `json:"views"`
-	}{[]tableAnswer{}, []viewAnswer{}}
+	answer := tablesAnswer{[]tableAnswer{}, []viewAnswer{}}
 	for _, t := range list {
 		a := tableAnswer{Name: t.Table.FullName(), About: t.Table.Doc, Rows: t.Snapshot.Rows, Files: t.Snapshot.Files, Bytes: t.Snapshot.Bytes}
 		if at := t.Snapshot.AsOf(); !at.IsZero() {
@@ -55,20 +76,18 @@ func (s *Server) tables(c *call) error {
 
 // viewAnswer is a view in GET /v1/tables: a documented statement that is named as a table.
 type viewAnswer struct {
-	Name  string `json:"name"`
-	About string `json:"about"`
+	Name  string `json:"name" doc:"The full name."`
+	About string `json:"about" doc:"What it is."`
 }
 
 // columnAnswer is a column in GET /v1/tables/{name}.
 type columnAnswer struct {
-	Name     string `json:"name"`
-	Type     string `json:"type"`
-	Nullable bool   `json:"nullable"`
-	Tag      string `json:"tag"`
-	About    string `json:"about"`
-	// Access is the most that the caller is given of it: clear or masked. Of a view's column it
-	// is not told: that is as its tables' columns are given.
-	Access string `json:"access,omitempty"`
+	Name     string `json:"name" doc:"The column's name."`
+	Type     string `json:"type" doc:"Its Arrow type."`
+	Nullable bool   `json:"nullable" doc:"Whether it can be null."`
+	Tag      string `json:"tag" doc:"What kind of data it is, which grants are given by."`
+	About    string `json:"about" doc:"What it is."`
+	Access   string `json:"access,omitempty" doc:"The most that the caller is given of it: clear or masked. Of a view's column it is not told: that is as its tables' columns are given."`
 }
 
 func (s *Server) table(c *call) error {
@@ -91,11 +110,7 @@ func (s *Server) table(c *call) error {
 		}
 		return err
 	}
-	answer := struct {
-		Name    string         `json:"name"`
-		About   string         `json:"about"`
-		Columns []columnAnswer `json:"columns"`
-	}{info.Table.FullName(), info.Table.Doc, []columnAnswer{}}
+	answer := columnsAnswer{Name: info.Table.FullName(), About: info.Table.Doc, Columns: []columnAnswer{}}
 	for _, col := range info.Columns {
 		answer.Columns = append(answer.Columns, columnAnswer{col.Name, col.Type.String(), col.Nullable, string(col.Tag), col.Doc, col.Access.String()})
 	}
@@ -108,12 +123,7 @@ func (s *Server) view(c *call, v *queries.View) error {
 	if err := s.record(c, actionTable, v.FullName(), nil); err != nil {
 		return err
 	}
-	answer := struct {
-		Name    string         `json:"name"`
-		About   string         `json:"about"`
-		Columns []columnAnswer `json:"columns"`
-		SQL     string         `json:"sql"`
-	}{v.FullName(), v.Doc, []columnAnswer{}, v.SQL}
+	answer := columnsAnswer{v.FullName(), v.Doc, []columnAnswer{}, v.SQL}
 	for _, col := range v.Columns {
 		answer.Columns = append(answer.Columns, columnAnswer{Name: col.Name, Type: col.Type.String(), Nullable: true, Tag: string(col.Tag), About: col.Doc})
 	}
