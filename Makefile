@@ -1,10 +1,15 @@
 GO ?= go
 DIR ?= cardlake-data
 
-.PHONY: demo build test test-race test-kill test-real kms-real kill-real kill-kinesis commits maintain-chaos changes-chaos trino export-real doors-mutants insights-real job-kill soak freshness consistency scan-eval lint bench bench-short bench-insights clean
+.PHONY: demo dashboard e2e api-fuzz build test test-race test-kill test-real kms-real kill-real kill-kinesis commits maintain-chaos changes-chaos trino export-real doors-mutants insights-real job-kill soak freshness consistency scan-eval lint bench bench-short bench-insights clean
 
 demo: build ## the main job, on embedded defaults; ends by itself
 	./bin/cardlake-demo -dir $(DIR)
+
+dashboard: build ## ninety days of past, what the jobs make of it, and the dashboard on live traffic
+	@test -e past/demo.json || ./bin/cardlake-demo -dir past -days 90 -transactions 200000 -tenants 4
+	@for job in segment anomaly predict recommend; do ./bin/cardlake job run -dir past $$job || exit 1; done
+	./bin/cardlake-demo -dir past -tenants 4 -transactions 2000 -tps 40 -serve 127.0.0.1:8080
 
 build: ## every binary, in bin/
 	@mkdir -p bin
@@ -69,6 +74,19 @@ export-real: .cache/drivers ## a tenant of five million rows, exported, cut, res
 
 doors-mutants: ## take out each check of the doors in turn: the matrix must notice
 	CARDLAKE_MUTANTS=1 $(GO) test -count=1 -v -timeout 60m -run TestMutants ./internal/doors
+
+e2e: .cache/axe.min.js ## every page in headless Chromium, as everybody, in both themes; screenshots into docs/dashboard
+	@command -v chromium >/dev/null || { apt-get -q update && apt-get -qy install chromium; }
+	CARDLAKE_REAL=1 CARDLAKE_AXE=$(CURDIR)/.cache/axe.min.js CARDLAKE_SCREENSHOTS=$(CURDIR)/docs/dashboard $(GO) test -count=1 -v -timeout 30m ./dashboard/e2e
+
+.cache/axe.min.js:
+	@mkdir -p .cache && cd .cache && npm pack --silent axe-core@4.14.1 && tar -xzf axe-core-4.14.1.tgz package/axe.min.js && mv package/axe.min.js . && rm -r package axe-core-4.14.1.tgz
+
+api-fuzz: .cache/schemathesis ## every route of the API, with what its description allows and what it does not
+	CARDLAKE_REAL=1 CARDLAKE_SCHEMATHESIS=$(CURDIR)/.cache/schemathesis/bin/schemathesis $(GO) test -count=1 -v -timeout 30m -run Schemathesis ./api
+
+.cache/schemathesis:
+	python3 -m venv $@ && $@/bin/pip -q install schemathesis==4.32.5 || { rm -rf $@; false; }
 
 soak: ## the record day, 13.5 million transactions, from a broker to committed tables
 	$(GO) run ./internal/soak

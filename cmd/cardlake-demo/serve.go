@@ -91,7 +91,7 @@ func doorsOf(f *folder, h *host, o options) (serving.Options, error) {
 	doors := serving.Options{Tail: ownTail{h.worker}, Brief: true}
 	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
 	doors.Define(fs)
-	if err := errors.Join(fs.Parse([]string{"-dir", string(f.Dir), "-listen", o.serve, "-dev-sign-in", "-watermarks", "etl_job/local"}), doors.Complete()); err != nil {
+	if err := errors.Join(fs.Parse([]string{"-dir", string(f.Dir), "-listen", o.serve, "-dev-sign-in", "-watermarks", "data_scientist/local"}), doors.Complete()); err != nil {
 		return doors, err
 	}
 	if at := serving.ProductsDir(f.Dir); !exists(at) {

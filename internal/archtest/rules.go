@@ -15,6 +15,8 @@ var Rules = []Rule{
 		"who may do what: the decision that every door takes, and its form in AWS"},
 	{"catalog/signin/...", Lake, []string{".", "catalog/grants"}, nil,
 		"who is asking: any door of either zone"},
+	{"catalog/signin/apikeys", Lake, []string{".", "catalog/audit", "catalog/grants", "catalog/signin"}, nil,
+		"keys that people make for their programs, and that they did is on record"},
 	{"catalog/maintenance/...", Lake, []string{".", "keys", "catalog", "catalog/iceberg", "writers/objects", "writers/parquet"}, nil,
 		"rewrites what is committed: reads and writes files of columns, in which card numbers are tokens already"},
 	{"catalog/retention/...", Lake, []string{".", "keys", "catalog", "catalog/iceberg", "catalog/maintenance", "catalog/audit", "writers/objects", "writers/parquet"}, nil,

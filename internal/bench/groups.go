@@ -91,10 +91,15 @@ var groups = []group{
 		},
 	},
 	{
+		title:   "DASHBOARD: 20 tenants look at once, open loop",
+		note:    "Milliseconds of a figure since it was wanted; each tenant opens a page every 10 s, 6 figures at a time. With commits, a file of every tenant every 10 s. CARDLAKE_BENCH_DIR: the whole day.",
+		sources: []source{{"./internal/daybench", "^BenchmarkDashboard$"}}, columns: []string{"p50-ms", "p95-ms", "p99-ms", "worst-page-p95-ms", "view-p95-ms", "cpu-ms/view", "cpu-%"}, trim: "Dashboard/", benchtime: "1x",
+	},
+	{
 		title: "DAY: a dashboard's questions over a day of sealed files",
 		note: "Milliseconds of one question. cold: nothing decrypted, no DuckDB started; references: DuckDB alone over the same files in clear, new for each question or staying.\n" +
 			"A tenth of the record day, 1.35 million rows of 10 tenants; CARDLAKE_BENCH_DIR names a folder for all of it, 13.5 million of 100 (2 GB, made once).",
-		sources: []source{{"./internal/daybench", "."}}, columns: []string{"p50-ms", "p95-ms", "cpu-ms/op", "read-MiB", "files"}, trim: "Day/", benchtime: "10x",
+		sources: []source{{"./internal/daybench", "^BenchmarkDay$"}}, columns: []string{"p50-ms", "p95-ms", "cpu-ms/op", "read-MiB", "files"}, trim: "Day/", benchtime: "10x",
 		pairs: []pair{
 			{"approvals-by-hour/one/cold", "approvals-by-hour/one/reference=duckdb-new"}, {"approvals-by-hour/one/warm", "approvals-by-hour/one/reference=duckdb-warm"},
 			{"all-tenants/all/cold", "all-tenants/all/reference=duckdb-new"}, {"all-tenants/all/warm", "all-tenants/all/reference=duckdb-warm"},

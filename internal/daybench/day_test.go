@@ -1,13 +1,10 @@
 package daybench_test
 
 import (
-	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -192,14 +189,7 @@ func TestDay(t *testing.T) {
 // CARDLAKE_BENCH_DIR names a folder: then it is the whole, 13.5 million rows of 100 tenants, some
 // 2 GB that are made once and stay there.
 func BenchmarkDay(b *testing.B) {
-	dir, tenants := os.Getenv("CARDLAKE_BENCH_DIR"), 100
-	if dir == "" {
-		dir, tenants = filepath.Join(b.TempDir(), "day"), 10
-	}
-	d, err := daybench.Open(context.WithoutCancel(b.Context()), dir, tenants, 135_000)
-	if err != nil {
-		b.Fatal(err)
-	}
+	d := openDay(b)
 	defer d.Close()
 	warm := embedded.Config{CacheBytes: 2 << 30, CacheAge: time.Hour, Ready: 1}
 	for _, q := range questions(b, d) {

@@ -74,7 +74,7 @@ func newWorld(tb testing.TB, without ...cardlake.Tenant) *world {
 	w := &world{grants: grantstest.Open(tb, policies, register()...), log: &queriestest.Log{}, lake: lakeOf(tb, without...)}
 	parser := embedded.NewParser()
 	tb.Cleanup(func() { parser.Close() })
-	engine := embedded.New(w.lake, w.lake, embedded.Config{Threads: 1, Tail: tail{without}})
+	engine := embedded.New(w.lake, w.lake, embedded.Config{Threads: 1, Tail: tail{without}, AnswerBytes: 16 << 20})
 	w.gateway = queries.New(parser, engine, w.grants, w.log, queries.Config{Timeout: time.Minute, Views: views.All})
 	return w
 }

@@ -55,6 +55,13 @@ func (f *Flags) Open(ctx context.Context, log *slog.Logger) (*Lake, error) {
 	return &Lake{Catalog: c, Store: store}, nil
 }
 
+// ForWriting returns the flags of the same lake, opened for writing.
+func (f *Flags) ForWriting() *Flags {
+	w := *f
+	w.access = Write
+	return &w
+}
+
 // Close closes the catalog.
 func (l *Lake) Close() error { return l.Catalog.Close() }
 

@@ -15,6 +15,8 @@ import (
 const (
 	// A page of the audit log is looked for so long, and then in the next call further on.
 	searchTime = 3 * time.Second
+	// searches is how many are looked for at a time.
+	searches = 2
 	// lookBack is how far back is looked for what was done last.
 	lookBack = 8 * 24 * time.Hour
 )
@@ -26,6 +28,7 @@ type auditTrail struct {
 	anchor audit.Anchor
 	keys   audit.Unwrapper
 	now    func() time.Time
+	slots  chan struct{} // one for each search
 
 	mu     sync.Mutex
 	tail   *audit.Tail // of the newest segments, as far as they were verified
@@ -44,7 +47,7 @@ type done struct {
 }
 
 func newAuditTrail(dir string, anchor audit.Anchor, keys audit.Unwrapper, now func() time.Time) *auditTrail {
-	return &auditTrail{dir: dir, anchor: anchor, keys: keys, now: now, last: map[string]done{}}
+	return &auditTrail{dir: dir, anchor: anchor, keys: keys, now: now, slots: make(chan struct{}, searches), last: map[string]done{}}
 }
 
 // verification is against what a segment, and those behind it, are held.
@@ -59,6 +62,12 @@ func (t *auditTrail) verification(first int) (audit.VerifyConfig, error) {
 // Newest implements api.Trail. It goes back segment by segment, each held against the one behind
 // it.
 func (t *auditTrail) Newest(ctx context.Context, f audit.Filter, before uint64, limit int) (page api.TrailPage, err error) {
+	select {
+	case t.slots <- struct{}{}:
+		defer func() { <-t.slots }()
+	case <-ctx.Done():
+		return page, context.Cause(ctx)
+	}
 	from := audit.Dir(t.dir)
 	numbers, err := from.Numbers(ctx)
 	if err != nil || len(numbers) == 0 {
@@ -79,7 +88,7 @@ func (t *auditTrail) Newest(ctx context.Context, f audit.Filter, before uint64, 
 			return api.TrailPage{}, err
 		}
 		page.Lines = append(page.Lines, found...)
-		isEnd := first <= 1 || at == 0 || !f.Since.IsZero() && oldest.Before(f.Since)
+		isEnd := at == 0 || first > 0 && !f.Since.IsZero() && oldest.Before(f.Since)
 		switch {
 		case len(page.Lines) == limit:
 			page.Next = page.Lines[limit-1].Seq
@@ -90,7 +99,7 @@ func (t *auditTrail) Newest(ctx context.Context, f audit.Filter, before uint64, 
 		case isEnd:
 			page.IsPruned = at == 0 && first > 1
 			return page, nil
-		case t.now().After(until):
+		case first > 0 && t.now().After(until):
 			page.Next = first
 			return page, nil
 		}

@@ -49,11 +49,13 @@ func (o *Options) watcher(gateway *queries.Gateway, log *slog.Logger) (*ready.Wa
 	if o.Watermarks == "" {
 		return nil, nil
 	}
-	who, err := grants.ParsePrincipal(o.Watermarks)
-	if err != nil {
-		return nil, err
-	}
-	return ready.New(ready.Deps{Asker: gateway.As(grants.Caller{Principal: who, Origin: "cardlake serve", Reason: "how complete the lake is"}), Log: log}, nil, ready.Config{})
+	return ready.New(ready.Deps{Asker: o.asker(gateway, "how complete the lake is"), Log: log}, nil, ready.Config{})
+}
+
+// asker asks as -watermarks.
+func (o *Options) asker(gateway *queries.Gateway, reason string) queries.Session {
+	who, _ := grants.ParsePrincipal(o.Watermarks) // checked by Complete
+	return gateway.As(grants.Caller{Principal: who, Origin: "cardlake serve", Reason: reason})
 }
 
 // watermarkEvery is how often a watcher looks.

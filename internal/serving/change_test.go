@@ -14,10 +14,10 @@ import (
 	"github.com/cardlake/cardlake/internal/home"
 )
 
-// kept are records in memory.
-type kept []audit.Record
+// recorded are records in memory.
+type recorded []audit.Record
 
-func (k *kept) Append(_ context.Context, r audit.Record) error {
+func (k *recorded) Append(_ context.Context, r audit.Record) error {
 	*k = append(*k, r)
 	return nil
 }
@@ -27,7 +27,7 @@ func TestAChangeOfTheGrantsIsOnRecord(t *testing.T) {
 	dir := home.Dir(t.TempDir())
 	makeGrants(t, dir)
 	o := Options{Grants: dir.Grants(), Tenants: dir.Tenants(), Development: true}
-	var record kept
+	var record recorded
 	permits, err := o.permits(slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry(), &record)
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -53,10 +54,17 @@ type Options struct {
 	IssuerCA                  string
 	Parties, Methods, Classes string
 	Development               bool
-	MaxRows                   int64
-	Timeout, Drain            time.Duration
-	Memory, Cache             int64 // MiB
-	Queries, PerMinute        int
+
+	// The dashboard's address as browsers have it, and what it is at the issuer.
+	DashboardURL string
+	Client       signin.ClientConfig
+	scopes, acr  string
+	Keys, Saved  string // a file and a folder
+
+	MaxRows                int64
+	Timeout, Drain         time.Duration
+	Memory, Cache, Answers int64 // MiB
+	Queries, PerMinute     int
 }
 
 // Define adds the flags.
@@ -86,12 +94,23 @@ func (o *Options) Define(fs *flag.FlagSet) {
 	fs.DurationVar(&o.Issuer.MaxAge, "oidc-max-age", time.Hour, "`time` after which a token is not taken, however long it says that it is valid")
 	fs.StringVar(&o.Methods, "mfa-methods", "mfa", "comma-separated values of `amr` that say that more than one factor was shown")
 	fs.StringVar(&o.Classes, "mfa-classes", "", "comma-separated values of `acr` that say so")
+	fs.StringVar(&o.DashboardURL, "dashboard-url", "", "`URL` of the dashboard as browsers have it, such as https://lake.example; default http://LISTEN without TLS")
+	fs.StringVar(&o.Client.ID, "oidc-client-id", "", "`id` of the dashboard's client at the issuer; without it there is no dashboard, but with -dev-sign-in")
+	fs.StringVar(&o.Client.SecretFile, "oidc-client-secret", "", "`file` with that client's secret; neither this nor -oidc-client-key for a public client, which PKCE is enough for")
+	fs.StringVar(&o.Client.KeyFile, "oidc-client-key", "", "`file` with that client's private key, PEM")
+	fs.StringVar(&o.Client.KeyID, "oidc-client-key-id", "", "`id` of that key at the issuer")
+	fs.StringVar(&o.scopes, "oidc-scopes", "", "comma-separated `scopes` that a sign-in asks for beside openid")
+	fs.StringVar(&o.acr, "oidc-acr", "", "comma-separated `acr_values` that a sign-in asks for, so that the issuer wants a second factor")
+	fs.DurationVar(&o.Client.MaxAge, "oidc-auth-age", 0, "`time` after which a person signs in at the issuer again; for an issuer that states auth_time; 0 leaves it to the issuer")
+	fs.StringVar(&o.Keys, "keys-file", "", "`file` of the API keys that people made; default api-keys.db in -dir")
+	fs.StringVar(&o.Saved, "saved-views", "", "`folder` of the views that people saved; default saved in -dir")
 	fs.BoolVar(&o.Development, "dev-sign-in", false, "for trying out on one machine: an issuer of its own, that takes anybody for anybody")
 
 	fs.Int64Var(&o.MaxRows, "max-rows", 1_000_000, "most `rows` of an answer; grants make it less, never more")
 	fs.DurationVar(&o.Timeout, "timeout", 5*time.Minute, "longest `time` a statement may take")
 	fs.Int64Var(&o.Memory, "memory", 512, "`MiB` of memory that a statement may use, besides the decrypted files")
 	fs.Int64Var(&o.Cache, "cache", 512, "`MiB` of decrypted columns that are kept in memory for a minute, for the next statements; 0 for none")
+	fs.Int64Var(&o.Answers, "answers", 64, "`MiB` of small answers that are kept in memory as long, for the same questions of the same files by who may see the same; 0 for none")
 	fs.IntVar(&o.Queries, "queries", 16, "how many statements run at a time")
 	fs.IntVar(&o.PerMinute, "rate", 120, "how many calls a principal may make in a minute")
 	fs.DurationVar(&o.Drain, "drain", 30*time.Second, "`time` that calls under way have at the end")
@@ -110,6 +129,9 @@ func (o *Options) Complete() error {
 	o.Tenants = cmp.Or(o.Tenants, dir.Tenants())
 	o.Audit = cmp.Or(o.Audit, dir.Audit(LakeLog))
 	o.Anchor = cmp.Or(o.Anchor, dir.AuditAnchor(LakeLog))
+	o.Keys = cmp.Or(o.Keys, filepath.Join(o.Place.Dir, "api-keys.db"))
+	o.Saved = cmp.Or(o.Saved, filepath.Join(o.Place.Dir, "saved"))
+	o.Client.Scopes, o.Client.Classes = List(o.scopes), List(o.acr)
 	o.Issuer.Parties, o.Issuer.MFAMethods, o.Issuer.MFAClasses = List(o.Parties), List(o.Methods), List(o.Classes)
 	for _, text := range List(o.ProxyList) {
 		network, err := netip.ParsePrefix(text)
@@ -137,8 +159,12 @@ func (o *Options) Complete() error {
 	fault(o.ClientCA != "" && o.Cert == "", "-client-ca needs -tls-cert")
 	fault(o.TLS12 && o.Cert == "", "-tls12 needs -tls-cert")
 	fault(o.Transport && (o.ClientCA == "" || o.Issuer.URL == ""), "-client-cert-is-transport needs -client-ca and -oidc-issuer")
-	fault(o.MaxRows < 1 || o.Timeout <= 0 || o.Memory < 1 || o.Memory > 1<<20 || o.Cache < 0 || o.Cache > 1<<20 || o.Queries < 1 || o.PerMinute < 1 || o.Drain < time.Second,
-		"-max-rows, -queries and -rate are at least 1, -timeout is positive, -memory from 1 to %d, -cache from 0, -drain at least 1s", 1<<20)
+	fault(o.MaxRows < 1 || o.Timeout <= 0 || o.Memory < 1 || o.Memory > 1<<20 || o.Cache < 0 || o.Cache > 1<<20 || o.Answers < 0 || o.Answers > 1<<20 || o.Queries < 1 || o.PerMinute < 1 || o.Drain < time.Second,
+		"-max-rows, -queries and -rate are at least 1, -timeout is positive, -memory from 1 to %d, -cache and -answers from 0, -drain at least 1s", 1<<20)
+	fault(o.Client.ID != "" && o.Issuer.URL == "", "-oidc-client-id needs -oidc-issuer")
+	fault(o.Client.ID == "" && (o.Client.SecretFile != "" || o.Client.KeyFile != "" || o.Client.MaxAge != 0 || o.scopes != "" || o.acr != "" || o.DashboardURL != "") && !o.Development,
+		"-dashboard-url and -oidc-client-… need -oidc-client-id")
+	fault(o.Client.ID != "" && o.DashboardURL == "" && o.Cert != "", "-oidc-client-id needs -dashboard-url: browsers are sent back to it")
 	if o.Issuer.URL != "" {
 		if err := o.Issuer.Validate(); err != nil {
 			fault(true, "-oidc-issuer, -oidc-audience: %w", err)

@@ -1,6 +1,7 @@
 package serving
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -18,15 +19,19 @@ import (
 	"github.com/cardlake/cardlake"
 	"github.com/cardlake/cardlake/api"
 	"github.com/cardlake/cardlake/api/flightsql"
+	"github.com/cardlake/cardlake/api/saved"
 	"github.com/cardlake/cardlake/catalog"
 	"github.com/cardlake/cardlake/catalog/audit"
 	"github.com/cardlake/cardlake/catalog/grants"
-	"github.com/cardlake/cardlake/catalog/signin"
-	"github.com/cardlake/cardlake/internal/lakeflags"
+	"github.com/cardlake/cardlake/catalog/signin/apikeys"
+	"github.com/cardlake/cardlake/dashboard"
+	"github.com/cardlake/cardlake/dashboard/session"
+	"github.com/cardlake/cardlake/internal/home"
 	"github.com/cardlake/cardlake/keys"
 	"github.com/cardlake/cardlake/queries"
 	"github.com/cardlake/cardlake/queries/changes"
 	"github.com/cardlake/cardlake/queries/embedded"
+	"github.com/cardlake/cardlake/queries/live"
 	"github.com/cardlake/cardlake/queries/views"
 )
 
@@ -82,11 +87,22 @@ func Run(ctx context.Context, o Options, log *slog.Logger, stdout io.Writer) (er
 		return err
 	}
 	defer endMetrics()
-	door, endSignIn, err := o.signIn(ctx, permits, log, stdout)
+	own, err := apikeys.Open(ctx, o.Keys, record, apikeys.Config{})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, endSignIn()) }()
+	defer closing(own)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Listen)
+	if err != nil {
+		return fmt.Errorf("-listen: %w", err)
+	}
+	defer listener.Close() // for who fails before it is served
+	at := cmp.Or(o.DashboardURL, "http://"+listener.Addr().String())
+	who, err := o.signIn(ctx, permits, own, at, log, stdout)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, who.end()) }()
 	var watched changes.Config
 	ring, err := o.Place.Keys.Lake.Open(ctx)
 	if err != nil {
@@ -120,8 +136,38 @@ func Run(ctx context.Context, o Options, log *slog.Logger, stdout io.Writer) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, closeDesk()) }()
-	deps := api.Deps{Gateway: gateway, SignIn: door, Permits: permits, Recorder: record, Ready: record.Ready, Changes: feed, Exports: exports}
-	running := []func(context.Context) error{exports.Run}
+	saved, err := saved.Open(ctx, o.Saved, time.Now)
+	if err != nil {
+		return err
+	}
+	defer closing(saved)
+	follower, err := live.New(&followed{lake: l}, o.Tail, live.Config{Log: log})
+	if err != nil {
+		return err
+	}
+	reviewing := &reviewing{
+		place: &o.Place, permits: permits, record: record, tenants: tenants,
+		gateway: queries.New(parser, engine, permits, record, queries.Config{MaxRows: -1, Timeout: o.Timeout, Views: views.All}),
+	}
+	defer closing(reviewing)
+	trail := newAuditTrail(o.Audit, audit.FileAnchor(o.Anchor), ring, time.Now)
+	deps := api.Deps{
+		Gateway: gateway, SignIn: who, Permits: permits, Recorder: record, Ready: record.Ready, Changes: feed, Exports: exports,
+		Tenants: tenants, Saved: saved, Keys: own, Live: follower, Reviews: reviewing, Access: permits, Trail: trail,
+	}
+	looked := healthParts{
+		Dir: home.Dir(o.Place.Dir), Table: l.Table, Store: l.Store, Tenants: tenants, Gateway: gateway, Keys: ring, Trail: trail, Live: follower,
+	}
+	if watcher != nil {
+		looked.Asker = o.asker(gateway, "whether rows and totals are equal")
+		deps.CompleteUntil = func(ctx context.Context, tenant cardlake.Tenant) (time.Time, error) {
+			snapshot, _, err := l.Planner.Plan(ctx, cardlake.Transactions)
+			return watcher.ValidThrough(snapshot.Positions)[tenant], err
+		}
+	}
+	health := newHealth(looked)
+	deps.Operations = health
+	running := []func(context.Context) error{exports.Run, follower.Run, health.Run}
 	if desk != nil {
 		deps.Products = desk
 		running = append(running, func(ctx context.Context) error {
@@ -132,10 +178,22 @@ func Run(ctx context.Context, o Options, log *slog.Logger, stdout io.Writer) (er
 	if watcher != nil {
 		running = append(running, func(ctx context.Context) error { look(ctx, watcher, log); return nil })
 	}
-	server, err := api.New(deps, api.Config{
+	cfg := api.Config{
 		PerMinute: o.PerMinute, Queries: o.Queries, DrainTimeout: o.Drain, SpoolDir: o.Spool,
 		LocalOnly: o.Development || config == nil && len(o.proxies) == 0, Metrics: metrics, Log: log,
-	})
+	}
+	if who.client != nil {
+		sessions, err := session.New(session.Deps{SignIn: who, Client: who.client, Recorder: record}, session.Config{URL: at, Development: o.Development, Log: log})
+		if err != nil {
+			return err
+		}
+		deps.SignIn = sessions
+		running = append(running, sessions.Run)
+		if cfg.Front, err = o.front(sessions, config != nil); err != nil {
+			return err
+		}
+	}
+	server, err := api.New(deps, cfg)
 	if err != nil {
 		return err
 	}
@@ -145,9 +203,13 @@ func Run(ctx context.Context, o Options, log *slog.Logger, stdout io.Writer) (er
 	if err != nil {
 		return err
 	}
-	doors := []listening{{"addr", "-listen", o.Listen, server.Serve}}
+	doors := []listening{{"addr", listener, server.Serve}}
 	if o.Flight != "" {
-		doors = append(doors, listening{"flight", "-flight", o.Flight, drivers.Serve})
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Flight)
+		if err != nil {
+			return fmt.Errorf("-flight: %w", err)
+		}
+		doors = append(doors, listening{"flight", l, drivers.Serve})
 	}
 	err = serveDoors(ctx, doors, config, beside(running...), func(addrs []any) {
 		log.Info("serve starts", append(addrs, "version", cardlake.Version, "tls", config != nil, "grants", permits.Set().Version())...)
@@ -156,9 +218,34 @@ func Run(ctx context.Context, o Options, log *slog.Logger, stdout io.Writer) (er
 	return err
 }
 
+// front puts the dashboard before the API, and Options.Before before both.
+func (o *Options) front(sessions *session.Manager, isSecure bool) (func(http.Handler) http.Handler, error) {
+	notice := ""
+	if o.Development {
+		notice = "Development sign-in: no password, no second factor"
+	}
+	var api http.Handler // set before anything is served
+	page, err := dashboard.New(dashboard.Config{
+		API:     sessions.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { api.ServeHTTP(w, r) })),
+		Session: sessions, Version: cardlake.Version, Secure: isSecure, Notice: notice,
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", page)
+	for path, h := range o.Before {
+		mux.Handle(path, h)
+	}
+	return func(next http.Handler) http.Handler {
+		api = next
+		return mux
+	}, nil
+}
+
 // engine computes the answers.
 func (o *Options) engine(ctx context.Context, l *Lake) (queries.Engine, error) {
-	cfg := embedded.Config{Memory: o.Memory << 20, CacheBytes: o.Cache << 20, Ready: readyInstances, Tail: o.Tail}
+	cfg := embedded.Config{Memory: o.Memory << 20, CacheBytes: o.Cache << 20, AnswerBytes: o.Answers << 20, Ready: readyInstances, Tail: o.Tail}
 	if o.Engine != nil {
 		return o.Engine(ctx, l, cfg)
 	}
@@ -166,7 +253,7 @@ func (o *Options) engine(ctx context.Context, l *Lake) (queries.Engine, error) {
 }
 
 // readyInstances is how many engines are started before a statement comes: each serves one.
-const readyInstances = 2
+const readyInstances = 8
 
 // tls is the server's side of TLS, nil for none.
 func (o *Options) tls() (*tls.Config, error) {
@@ -234,48 +321,6 @@ func (o *Options) record(ctx context.Context, log *slog.Logger, metrics promethe
 		return nil, fmt.Errorf("%w: %w", queries.ErrUnrecorded, err)
 	}
 	return newWatchedLog(trail, metrics), nil
-}
-
-// signIn makes the verifier of callers, and what ends its issuer.
-func (o *Options) signIn(ctx context.Context, permits *grants.Grants, log *slog.Logger, stdout io.Writer) (*signin.Verifier, func() error, error) {
-	end := func() error { return nil }
-	if o.Development {
-		return developmentSignIn(ctx, permits, log, stdout)
-	}
-	cfg := signin.Config{Certificates: o.ClientCA != "" && !o.Transport, Transport: o.Transport, Authorities: o.authorities(), Proxies: o.proxies}
-	if o.Issuer.URL != "" {
-		issuer := o.Issuer
-		if o.IssuerCA != "" {
-			pool, err := lakeflags.Certificates(o.IssuerCA)
-			if err != nil {
-				return nil, nil, fmt.Errorf("-oidc-ca: %w", err)
-			}
-			issuer.RootCAs = pool
-		}
-		tokens, err := signin.NewIssuer(issuer)
-		if err != nil {
-			return nil, nil, fmt.Errorf("-oidc-…: %w", err)
-		}
-		if err := tokens.Fetch(ctx); err != nil {
-			// It may come, and certificates are good without it.
-			log.Error("the issuer's keys can't be had: nobody can sign in with a token until they can", "error", err)
-		}
-		cfg.Tokens = tokens
-		end = func() error { tokens.Close(); return nil }
-	}
-	v, err := signin.New(permits, cfg)
-	if err != nil {
-		return nil, nil, err
-	}
-	return v, end, nil
-}
-
-// authorities sign clients' certificates; nil if there are none.
-func (o *Options) authorities() *signin.Authorities {
-	if o.ClientCA == "" {
-		return nil
-	}
-	return signin.NewAuthorities(o.ClientCA)
 }
 
 // serveMetrics answers Prometheus until end is called: counts and times, of nobody by name.
