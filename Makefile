@@ -75,9 +75,9 @@ export-real: .cache/drivers ## a tenant of five million rows, exported, cut, res
 doors-mutants: ## take out each check of the doors in turn: the matrix must notice
 	CARDLAKE_MUTANTS=1 $(GO) test -count=1 -v -timeout 60m -run TestMutants ./internal/doors
 
-e2e: .cache/axe.min.js ## every page in headless Chromium, as everybody, in both themes; screenshots into docs/dashboard
+e2e: .cache/axe.min.js ## every page in headless Chromium, as everybody, in both themes; pictures go to .cache/screenshots
 	@command -v chromium >/dev/null || { apt-get -q update && apt-get -qy install chromium; }
-	CARDLAKE_REAL=1 CARDLAKE_AXE=$(CURDIR)/.cache/axe.min.js CARDLAKE_SCREENSHOTS=$(CURDIR)/docs/dashboard $(GO) test -count=1 -v -timeout 30m ./dashboard/e2e
+	CARDLAKE_REAL=1 CARDLAKE_AXE=$(CURDIR)/.cache/axe.min.js CARDLAKE_SCREENSHOTS=$(CURDIR)/.cache/screenshots $(GO) test -count=1 -v -timeout 30m ./dashboard/e2e
 
 .cache/axe.min.js:
 	@mkdir -p .cache && cd .cache && npm pack --silent axe-core@4.14.1 && tar -xzf axe-core-4.14.1.tgz package/axe.min.js && mv package/axe.min.js . && rm -r package axe-core-4.14.1.tgz

@@ -88,7 +88,7 @@ func (s *Server) exportRoutes() []route {
 		route{method: "POST", path: "/v1/schedules/{id}/pause", name: "schedule_pause", doc: "Pauses a schedule.",
 			params: []param{plan}, answers: schedule, problems: []kind{kindRoute}, do: s.pauseSchedule(true)},
 		route{method: "POST", path: "/v1/schedules/{id}/resume", name: "schedule_resume", doc: "Lets a schedule go on.",
-			params: []param{plan}, answers: schedule, problems: []kind{kindRoute, kindNotPermitted}, do: s.pauseSchedule(false)},
+			params: []param{plan}, answers: schedule, problems: []kind{kindRoute, kindNotPermitted}, do: s.byPerson(s.pauseSchedule(false))},
 		route{method: "DELETE", path: "/v1/schedules/{id}", name: "schedule_remove", doc: "Removes a schedule.",
 			params: []param{plan}, answers: []answer{{status: 204, doc: "It is gone."}}, problems: []kind{kindRoute}, do: s.removeSchedule},
 	)

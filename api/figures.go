@@ -197,7 +197,7 @@ func (s *Server) figure(c *call) error {
 	}
 	h := c.w.Header()
 	h.Set("ETag", s.tagOf(c, a, snapshots))
-	if !slices.ContainsFunc(result.Columns(), isPersonal) {
+	if !slices.ContainsFunc(result.Columns(), isPersonal) && !a.isPersonal() {
 		h.Set("Cache-Control", "private, no-cache")
 	}
 	if a.format.name == "json" {
@@ -209,6 +209,12 @@ func (s *Server) figure(c *call) error {
 // isPersonal reports whether a column is of one card or customer: such answers are kept nowhere.
 func isPersonal(c queries.Column) bool {
 	return slices.Contains([]string{"card_token", "customer_id", "bin", "last4"}, c.Name)
+}
+
+// isPersonal reports whether what is asked names a card, a customer or a purchase: the address, and
+// the statement in the answer, then do so too.
+func (a asked) isPersonal() bool {
+	return slices.ContainsFunc([]string{"card", "customer", "purchase", "bin", "last4"}, func(name string) bool { return a.args.Values[name] != "" })
 }
 
 // readFigure reads what is asked. Every fault is of a parameter, which is named.

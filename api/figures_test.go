@@ -141,8 +141,11 @@ func TestFigureOnce(t *testing.T) {
 	if a := s.get("ana", path, "If-None-Match", tag); a.problem(t) != "403 not-permitted" || a.Header.Get("ETag") != "" || a.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("when it is withdrawn: %s", a.body)
 	}
-	// What is of one card is kept nowhere.
+	// What is of one card is kept nowhere, nor is what was asked of one.
 	s.permits = queriestest.Only(nil, "aurora")
+	if a := s.get("ana", "/v1/figures/transactions-total?tenant=aurora&last4=1111&"+march); a.StatusCode != http.StatusOK || a.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("%d, %v", a.StatusCode, a.Header)
+	}
 	s.engine.columns[0].Name = "last4"
 	if a := s.get("ana", path); a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("ETag") == "" {
 		t.Errorf("%v", a.Header)

@@ -20,8 +20,15 @@ type APIKeys interface {
 	Revoke(ctx context.Context, c grants.Caller, id string) error
 }
 
-// actionListKeys is what is on record of who looks at their keys.
-const actionListKeys = "api_key.list"
+// actionListKeys is what is on record of who looks at their keys, and actionIssueKey of who asks
+// for one that is refused before the store is asked, by the store's name for it.
+const (
+	actionListKeys = "api_key.list"
+	actionIssueKey = "api_key.issue"
+)
+
+// actionNotByKey is on record of what is asked with a key and is for people.
+const actionNotByKey = "api_key.not_permitted"
 
 // keyRoutes are those of the caller's API keys.
 func (s *Server) keyRoutes() []route {
@@ -37,11 +44,12 @@ func (s *Server) keyRoutes() []route {
 			params: []param{inPath("id", "the key's id")}, answers: []answer{{status: 204, doc: "It is good no more."}}, problems: []kind{kindRoute, kindNotPermitted}, do: s.revokeKey})
 }
 
-// byPerson answers nobody who shows an API key: who may do what is for who signs in each time.
-func byPerson(do func(*call) error) func(*call) error {
+// byPerson answers nobody who shows an API key: who may do what, and what people keep for
+// themselves, is for who signs in each time. That it was tried is on record.
+func (s *Server) byPerson(do func(*call) error) func(*call) error {
 	return func(c *call) error {
 		if c.caller.Key != "" {
-			return problemOf(kindNotPermitted, "not with an API key: sign in")
+			return s.record(c, actionNotByKey, c.r.Pattern, problemOf(kindNotPermitted, "not with an API key: sign in"))
 		}
 		return do(c)
 	}
@@ -103,7 +111,7 @@ func (s *Server) issueKey(c *call) error {
 		d := s.deps.Permits.Decide(c.caller, grants.Query, t)
 		return t.ByTenant && d.Allowed() && d.Scope(r.Tenant) != nil
 	}) {
-		return problemOf(kindNotPermitted, "you may read no rows of the tenant")
+		return s.record(c, actionIssueKey, "api key", problemOf(kindNotPermitted, "you may read no rows of the tenant"))
 	}
 	k, secret, err := s.deps.Keys.Issue(c.r.Context(), c.caller, r)
 	if err != nil {

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -9,11 +10,14 @@ import (
 	"testing"
 
 	"github.com/cardlake/cardlake/api"
+	"github.com/cardlake/cardlake/api/saved"
+	"github.com/cardlake/cardlake/catalog/grants"
 	"github.com/cardlake/cardlake/catalog/grants/grantstest"
 	"github.com/cardlake/cardlake/catalog/signin"
 	"github.com/cardlake/cardlake/catalog/signin/apikeys"
 	"github.com/cardlake/cardlake/catalog/signin/signintest"
 	"github.com/cardlake/cardlake/queries"
+	"github.com/cardlake/cardlake/queries/export"
 )
 
 // newKeySite is a site whose grants are real, and whose callers sign in by token or by key.
@@ -35,11 +39,23 @@ func newKeySite(t *testing.T, policies string) *site {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.Keys, d.Permits, d.Tenants, d.Products = keys, permits, matrixTenants, &desk{}
+		views, err := saved.Open(t.Context(), t.TempDir(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { views.Close() })
+		d.Keys, d.Permits, d.Tenants, d.Products, d.Saved, d.Exports = keys, permits, matrixTenants, &desk{}, views, pausing{}
 		d.Gateway = queries.New(parser{}, s.engine, permits, s.log, queries.Config{MaxRows: 1000})
 	})
 	s.engine.columns, s.engine.rowsOf = markerColumns, func(s queries.Statement) [][]any { return markers(s.Reads...) }
 	return s
+}
+
+// pausing are exports of which schedules can be paused, and let go on.
+type pausing struct{ api.Exports }
+
+func (pausing) SetPaused(_ context.Context, _ grants.Caller, id string, paused bool) (*export.Schedule, error) {
+	return &export.Schedule{ID: id, Paused: paused}, nil
 }
 
 // as makes a call with a bearer token or key.
@@ -90,6 +106,8 @@ func TestKeys(t *testing.T) {
 		{http.MethodPost, "/v1/keys"}, {http.MethodGet, "/v1/keys"}, {http.MethodDelete, "/v1/keys/" + id},
 		{http.MethodPost, "/v1/subscriptions/x/approve"}, {http.MethodPost, "/v1/subscriptions/x/reject"}, {http.MethodPost, "/v1/subscriptions/x/revoke"},
 		{http.MethodPost, "/v1/products/x/subscriptions"},
+		{http.MethodPost, "/v1/schedules/x/resume"}, // it would go on when the key has ended
+		{http.MethodGet, "/v1/saved-views"}, {http.MethodPost, "/v1/saved-views"}, {http.MethodGet, "/v1/saved-views/x"}, {http.MethodDelete, "/v1/saved-views/x"},
 	} {
 		body := ""
 		if attempt[0] == http.MethodPost {
@@ -99,6 +117,11 @@ func TestKeys(t *testing.T) {
 			t.Errorf("a key: %s %s: %s", attempt[0], attempt[1], a.body)
 		}
 	}
+	for token, want := range map[string]bool{narrow: false, wide: true} {
+		if a := s.as(token, http.MethodGet, "/v1/subscriptions", ""); a.StatusCode != http.StatusOK || strings.Contains(string(a.body), `"abc"`) != want {
+			t.Errorf("subscriptions of all tenants: %s, want %t", a.body, want)
+		}
+	}
 	if a := s.ask(s.client(nil, true), http.MethodPost, "/v1/query", wide, statement, "Cardlake-Break-Glass", "yes", "Cardlake-Reason", "fire"); a.problem(t) != "403 not-permitted" {
 		t.Errorf("emergency access by a key: %s", a.body)
 	}
@@ -106,6 +129,9 @@ func TestKeys(t *testing.T) {
 	kept := s.as(s.token("ana"), http.MethodPost, "/v1/query", `{"sql": "SELECT tenant FROM cards.transactions", "page_rows": 10}`).id("query")
 	if a := s.as(narrow, http.MethodGet, "/v1/queries/"+kept+"?page=1", ""); kept == "" || a.problem(t) != "404 no-such-query" {
 		t.Errorf("%q: %s", kept, a.body)
+	}
+	if a := s.as(narrow, http.MethodGet, "/v1/queries", ""); a.StatusCode != http.StatusOK || strings.Contains(string(a.body), kept) {
+		t.Errorf("it is listed: %s", a.body)
 	}
 	if a := s.as(s.token("ana"), http.MethodGet, "/v1/queries/"+kept+"?page=1", ""); a.StatusCode != http.StatusOK {
 		t.Errorf("what its maker asked is let go: %s", a.body)
@@ -154,7 +180,8 @@ func TestKeys(t *testing.T) {
 			t.Error("a secret is on record, or in the log")
 		}
 	}
-	if lines := strings.Join(s.audited(), "\n"); !strings.Contains(lines, "api_key.issue api key "+id+" allowed") || !strings.Contains(lines, "api_key.revoke api key "+id+" allowed") || !strings.Contains(lines, "api_key.issue api key refused") {
+	if lines := strings.Join(s.audited(), "\n"); !strings.Contains(lines, "api_key.issue api key "+id+" allowed") || !strings.Contains(lines, "api_key.revoke api key "+id+" allowed") || !strings.Contains(lines, "api_key.issue api key refused") ||
+		!strings.Contains(lines, "api_key.not_permitted POST /v1/subscriptions/{id}/approve refused") {
 		t.Error(lines)
 	}
 }
@@ -166,6 +193,9 @@ func TestKeysOfWhoMayLess(t *testing.T) {
 		when { context.mfa && resource has tenant && resource.tenant == Lake::Tenant::"aurora" };`)
 	if a := s.as(s.token("ana"), http.MethodPost, "/v1/keys", `{"name": "x", "tenant": "bolivar"}`); a.problem(t) != "403 not-permitted" {
 		t.Errorf("%s", a.body)
+	}
+	if lines := strings.Join(s.audited(), "\n"); !strings.Contains(lines, "api_key.issue api key refused") {
+		t.Errorf("a key for another's tenant is asked for, and that is not on record:\n%s", lines)
 	}
 	_, secret := s.issueKey(`{"name": "x", "tenant": "aurora"}`)
 	if a := s.as(s.token("ana"), http.MethodPost, "/v1/query", statement); !strings.Contains(string(a.body), marker+"aurora") {

@@ -426,7 +426,7 @@ func TestMatrixControl(t *testing.T) {
 		"bea":      `"actions":{"review":["bolivar"],"export":["bolivar"],"administer":false,"operate":false,"audit":false}`,
 		"operator": `"actions":{"review":[],"export":[],"administer":true,"operate":true,"audit":false}`,
 		"auditor":  `"audit":true}`,
-		"nobody":   `"tenants":[],"pages":["data"]`,
+		"nobody":   `"tenants":[],"pages":["data","access"]`,
 	} {
 		if a := m.must(who, http.MethodGet, "/v1/me", ""); !strings.Contains(string(a.body), want) {
 			t.Errorf("%s: %s", who, a.body[max(0, len(a.body)-900):])

@@ -198,10 +198,7 @@ func (s *Server) pages(caller grants.Caller, me meAnswer) []string {
 	if slices.ContainsFunc(me.Grants, func(g meGrant) bool { return g.Action == string(grants.Query) }) {
 		out = append(out, "sql")
 	}
-	out = append(out, "data")
-	if me.Actions.Administer || me.Actions.Audit {
-		out = append(out, "access")
-	}
+	out = append(out, "data", "access") // everybody's own; the pages tell more to who may see more
 	if me.Actions.Operate && s.deps.Operations != nil {
 		out = append(out, "health")
 	}

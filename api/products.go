@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/cardlake/cardlake"
@@ -41,15 +42,15 @@ func (s *Server) productRoutes() []route {
 		route{method: "POST", path: "/v1/products/{name}/subscriptions", name: "subscribe", doc: "Asks for a product; the header Cardlake-Reason says why.",
 			params: []param{name}, body: subscribeBody{}, example: `{"tenants": ["colibri-bank"], "days": 30}`,
 			answers:  []answer{{status: 201, doc: "The subscription.", body: subscriptionAnswer{}, headers: []header{{"Location", "where the caller's are"}}}},
-			problems: []kind{kindRoute, kindNotPermitted, kindState, kindType, kindTooLarge}, do: byPerson(s.subscribe)},
+			problems: []kind{kindRoute, kindNotPermitted, kindState, kindType, kindTooLarge}, do: s.byPerson(s.subscribe)},
 		route{method: "GET", path: "/v1/subscriptions", name: "subscriptions", doc: "Lists the caller's subscriptions, and those that it decides on.",
 			answers: []answer{{status: 200, doc: "The subscriptions.", body: subscriptionsAnswer{}}}, do: s.listSubscriptions},
 		route{method: "POST", path: "/v1/subscriptions/{id}/approve", name: "subscription_approve", doc: "Approves a subscription.",
-			params: []param{id}, answers: one, problems: deciding, do: byPerson(s.decideSubscription(Products.Approve))},
+			params: []param{id}, answers: one, problems: deciding, do: s.byPerson(s.decideSubscription(Products.Approve))},
 		route{method: "POST", path: "/v1/subscriptions/{id}/reject", name: "subscription_reject", doc: "Rejects a subscription.",
-			params: []param{id}, answers: one, problems: deciding, do: byPerson(s.decideSubscription(Products.Reject))},
+			params: []param{id}, answers: one, problems: deciding, do: s.byPerson(s.decideSubscription(Products.Reject))},
 		route{method: "POST", path: "/v1/subscriptions/{id}/revoke", name: "subscription_revoke", doc: "Takes an approved subscription back.",
-			params: []param{id}, answers: one, problems: deciding, do: byPerson(s.decideSubscription(Products.Revoke))},
+			params: []param{id}, answers: one, problems: deciding, do: s.byPerson(s.decideSubscription(Products.Revoke))},
 	)
 }
 
@@ -150,6 +151,12 @@ func (s *Server) listSubscriptions(c *call) error {
 	list, err := s.deps.Products.Subscriptions(c.r.Context(), c.caller)
 	if err != nil {
 		return err
+	}
+	if of := c.caller.Tenant; of != "" {
+		// Who is narrowed to a tenant is not told of others', nor of others who ask.
+		list = slices.DeleteFunc(list, func(one products.Subscription) bool {
+			return one.Subscriber != c.caller.Principal || !slices.Equal(one.Tenants, []cardlake.Tenant{of})
+		})
 	}
 	answer := make([]subscriptionAnswer, len(list))
 	for i, one := range list {

@@ -343,7 +343,7 @@ func (s *Server) listQueries(c *call) error {
 		return err
 	}
 	answer := queriesAnswer{[]queryAnswer{}}
-	for _, q := range s.questions.list(c.caller.Principal) {
+	for _, q := range s.questions.list(c.caller) {
 		answer.Queries = append(answer.Queries, s.stateAnswer(q, q.snapshot()))
 	}
 	writeJSON(c.w, http.StatusOK, "application/json", answer)

@@ -196,18 +196,23 @@ func (qs *questions) find(c grants.Caller, id string) (*question, error) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	qs.sweep()
-	if q, ok := qs.of[id]; ok && q.owner == c.Principal && (c.Tenant == "" || c.Tenant == q.caller.Tenant) {
+	if q, ok := qs.of[id]; ok && q.isOf(c) {
 		return q, nil
 	}
 	return nil, problemOf(kindQuery, "there is no query of yours with this id: it is the one that POST /v1/query answered with, and is known for about an hour; GET /v1/queries lists yours")
 }
 
-// list returns the principal's questions, the newest first.
-func (qs *questions) list(p grants.Principal) []*question {
+// isOf reports whether the question is the caller's, asked for the tenant that it is narrowed to.
+func (q *question) isOf(c grants.Caller) bool {
+	return q.owner == c.Principal && (c.Tenant == "" || c.Tenant == q.caller.Tenant)
+}
+
+// list returns the caller's questions that find returns, the newest first.
+func (qs *questions) list(c grants.Caller) []*question {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	qs.sweep()
-	own := qs.owned(p)
+	own := slices.DeleteFunc(qs.owned(c.Principal), func(q *question) bool { return !q.isOf(c) })
 	slices.SortFunc(own, func(a, b *question) int { return cmp.Or(b.asked.Compare(a.asked), cmp.Compare(a.id, b.id)) })
 	return own
 }

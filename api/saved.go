@@ -33,16 +33,16 @@ func (s *Server) savedRoutes() []route {
 	const example = `{"name": "Declines of the week", "page": "declines", "query": "range=7d&compare=1"}`
 	return s.group("saved-views", s.deps.Saved != nil, savedError,
 		route{method: "GET", path: "/v1/saved-views", name: "saved_views", doc: "Lists the caller's saved views, the oldest first.",
-			answers: []answer{{status: 200, doc: "The views.", body: viewsSaved{}}}, do: s.listViews},
+			answers: []answer{{status: 200, doc: "The views.", body: viewsSaved{}}}, problems: []kind{kindNotPermitted}, do: s.byPerson(s.listViews)},
 		route{method: "POST", path: "/v1/saved-views", name: "saved_view_add", doc: "Saves a view.", more: "A caller has at most 100.",
 			body: viewBody{}, example: example,
 			answers:  []answer{{status: 201, doc: "The view.", body: viewSaved{}, headers: []header{{"Location", "where it is"}}}},
-			problems: []kind{kindFull}, do: s.addView},
-		route{method: "GET", path: "/v1/saved-views/{id}", name: "saved_view", doc: "Gives a saved view.", params: []param{id}, answers: one, do: s.showView},
+			problems: []kind{kindNotPermitted, kindFull}, do: s.byPerson(s.addView)},
+		route{method: "GET", path: "/v1/saved-views/{id}", name: "saved_view", doc: "Gives a saved view.", params: []param{id}, answers: one, problems: []kind{kindNotPermitted}, do: s.byPerson(s.showView)},
 		route{method: "PUT", path: "/v1/saved-views/{id}", name: "saved_view_replace", doc: "Replaces a saved view.",
-			params: []param{id}, body: viewBody{}, example: example, answers: one, do: s.replaceView},
+			params: []param{id}, body: viewBody{}, example: example, answers: one, problems: []kind{kindNotPermitted}, do: s.byPerson(s.replaceView)},
 		route{method: "DELETE", path: "/v1/saved-views/{id}", name: "saved_view_remove", doc: "Removes a saved view.",
-			params: []param{id}, answers: []answer{{status: 204, doc: "It is gone."}}, do: s.removeView},
+			params: []param{id}, answers: []answer{{status: 204, doc: "It is gone."}}, problems: []kind{kindNotPermitted}, do: s.byPerson(s.removeView)},
 	)
 }
 

@@ -72,6 +72,6 @@ var functions = set(strings.Fields(`
 // value is another each time: of the time, or of chance. age of one instant is that until today.
 var volatile = set(strings.Fields(`
 	now today current_date current_time current_timestamp get_current_timestamp transaction_timestamp
-	current_localtimestamp current_localtime localtime localtimestamp age
+	current_localtimestamp current_localtime localtime localtimestamp age ago
 	random uuid gen_random_uuid reservoir_quantile
 `)...)

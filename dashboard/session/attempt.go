@@ -68,14 +68,13 @@ func (m *Manager) unseal(value string, now time.Time) (a attempt, err error) {
 	return a, nil
 }
 
-// once remembers which attempts were finished, for as long as they could be finished again.
+// once remembers which attempts led to a session, for as long as they could again.
 type once struct {
 	mu   sync.Mutex
 	done map[digest]time.Time
 }
 
-// maxDone bounds how many are remembered: each takes the browser, or whoever makes them up, a
-// request to begin and one to finish.
+// maxDone bounds how many are remembered. Each is of somebody whom the issuer signed in.
 const maxDone = 100_000
 
 // use reports whether the attempt is finished for the first time, and whether there is room to

@@ -64,16 +64,16 @@ type knock struct {
 	subject                 string // verified, else empty
 }
 
-// refusal is the knock of an error, which is logged if it is the server's.
+// refusal is the knock of an error. What is the server's is logged as often as there is a line of
+// the record for it: whoever makes many attempts fills no log.
 func (m *Manager) refusal(ctx context.Context, origin, request string, err error) {
-	k := knock{origin: origin, request: request, reason: "sign_in"}
+	k, cause := knock{origin: origin, request: request, reason: "sign_in"}, err
 	if refused := new(signin.Error); errors.As(err, &refused) {
-		k.reason, k.subject = string(refused.Reason), refused.Subject
-		if refused.Err != nil {
-			m.cfg.Log.ErrorContext(ctx, "nobody can sign in", "reason", k.reason, "error", refused.Err)
-		}
+		k.reason, k.subject, cause = string(refused.Reason), refused.Subject, refused.Err
 	}
-	m.knocks.add(ctx, k)
+	if m.knocks.add(ctx, k) && cause != nil {
+		m.cfg.Log.ErrorContext(ctx, "nobody can sign in", "reason", k.reason, "error", cause)
+	}
 }
 
 // knockEvery is how often an attempt has a line of its own; those between are counted in one.
@@ -91,8 +91,8 @@ type knocks struct {
 	skipped map[string]int64 // by reason
 }
 
-// add records or counts an attempt.
-func (k *knocks) add(ctx context.Context, one knock) {
+// add records or counts an attempt, and reports whether it has a line of its own.
+func (k *knocks) add(ctx context.Context, one knock) bool {
 	now := k.now()
 	k.mu.Lock()
 	if now.Sub(k.last) < knockEvery {
@@ -101,7 +101,7 @@ func (k *knocks) add(ctx context.Context, one knock) {
 		}
 		k.skipped[one.reason]++
 		k.mu.Unlock()
-		return
+		return false
 	}
 	k.last = now
 	k.mu.Unlock()
@@ -113,6 +113,7 @@ func (k *knocks) add(ctx context.Context, one knock) {
 		r.Actor = one.subject
 	}
 	k.append(ctx, r)
+	return true
 }
 
 // flush writes how many attempts were counted.

@@ -82,10 +82,14 @@ func (m *Manager) FromRequest(r *http.Request) (grants.Caller, error) {
 		return m.deps.SignIn.FromRequest(r)
 	}
 	s, shown := m.find(r)
-	if !shown {
-		return m.deps.SignIn.FromRequest(r)
+	switch {
+	case shown:
+		return m.caller(r, s)
+	case !isSafe(r.Method) && m.isCrossSite(r):
+		// A browser shows a certificate by itself too.
+		return grants.Caller{}, &signin.Error{Reason: signin.CrossSite}
 	}
-	return m.caller(r, s)
+	return m.deps.SignIn.FromRequest(r)
 }
 
 // Origin is the address that a request came from.
@@ -100,7 +104,7 @@ func (m *Manager) caller(r *http.Request, s *session) (grants.Caller, error) {
 	refuse := func(why signin.Reason) (grants.Caller, error) {
 		return grants.Caller{}, &signin.Error{Reason: why, Subject: s.identity.Subject}
 	}
-	if isForeign(r) || m.cross.Check(r) != nil {
+	if m.isCrossSite(r) {
 		return refuse(signin.CrossSite)
 	}
 	if !isSafe(r.Method) && subtle.ConstantTimeCompare([]byte(r.Header.Get(HeaderCSRF)), []byte(s.csrf)) != 1 {
@@ -123,6 +127,9 @@ func (m *Manager) caller(r *http.Request, s *session) (grants.Caller, error) {
 	}
 	return caller, nil
 }
+
+// isCrossSite reports whether a request is of another site's page, as far as a browser tells.
+func (m *Manager) isCrossSite(r *http.Request) bool { return isForeign(r) || m.cross.Check(r) != nil }
 
 // isForeign reports whether a browser says that a request is of another site's page, or of another
 // origin's of this site (Fetch Metadata Request Headers, section 2.3).

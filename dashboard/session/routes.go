@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,24 +92,29 @@ func (m *Manager) callback(w http.ResponseWriter, r *http.Request) {
 		m.refused(w, r, &signin.Error{Reason: signin.State})
 		return
 	}
-	first, room := m.finished.use(a.State, now)
+	// Whoever makes callbacks up takes places too: a person waits for one.
+	waiting, cancel := context.WithTimeout(r.Context(), finishWait)
+	defer cancel()
 	select {
 	case m.finish <- struct{}{}:
 		defer func() { <-m.finish }()
-	default:
-		room = false
-	}
-	switch {
-	case !room:
+	case <-waiting.Done():
 		m.refused(w, r, errFull)
-		return
-	case !first:
-		m.refused(w, r, &signin.Error{Reason: signin.State})
 		return
 	}
 	id, err := m.deps.Client.Finish(r.Context(), a.Attempt, answer)
 	if err != nil {
 		m.refused(w, r, err)
+		return
+	}
+	// Only now: an attempt that failed is worth nothing, and remembered it would take the room of
+	// people's. The issuer takes a code once in any case.
+	switch first, room := m.finished.use(a.State, now); {
+	case !room:
+		m.refused(w, r, errFull)
+		return
+	case !first:
+		m.refused(w, r, &signin.Error{Reason: signin.State})
 		return
 	}
 	caller, err := m.deps.SignIn.Identified(r, id)
@@ -144,10 +150,7 @@ func (m *Manager) refused(w http.ResponseWriter, r *http.Request, err error) {
 	why := ReasonRefused
 	var refused *signin.Error
 	switch {
-	case !errors.As(err, &refused):
-		m.cfg.Log.ErrorContext(r.Context(), "a sign-in failed", "error", err)
-		why = ReasonUnavailable
-	case refused.IsTemporary():
+	case !errors.As(err, &refused), refused.IsTemporary():
 		why = ReasonUnavailable
 	case refused.Reason == signin.Denied:
 		why = ReasonDenied
@@ -196,12 +199,21 @@ func (m *Manager) session(w http.ResponseWriter, r *http.Request) {
 
 // signOut ends the session, or with ?everywhere=yes all of the principal's.
 func (m *Manager) signOut(w http.ResponseWriter, r *http.Request) {
+	refuse := func(err error) {
+		m.refusal(r.Context(), m.Origin(r), w.Header().Get("X-Request-Id"), err)
+		fail(w, http.StatusForbidden, "not-permitted", "the request is not of the dashboard's page: load it again")
+	}
+	// Another site's form comes without the cookie (SameSite), and an answer that takes it back
+	// would sign out all the same.
+	if m.isCrossSite(r) {
+		refuse(&signin.Error{Reason: signin.CrossSite})
+		return
+	}
 	s, _ := m.find(r)
 	if s != nil {
 		if _, err := m.caller(r, s); err != nil {
 			if refused := new(signin.Error); !errors.As(err, &refused) || refused.Reason == signin.CrossSite || refused.Reason == signin.CSRF {
-				m.refusal(r.Context(), m.Origin(r), w.Header().Get("X-Request-Id"), err)
-				fail(w, http.StatusForbidden, "not-permitted", "the request is not of the dashboard's page: load it again")
+				refuse(err)
 				return
 			}
 		}

@@ -160,8 +160,11 @@ type Manager struct {
 }
 
 // maxFinishing is how many sign-ins may ask the issuer at a time: whoever makes up callbacks shall
-// not make this process flood it.
-const maxFinishing = 32
+// not make this process flood it. finishWait is how long one waits for its turn.
+const (
+	maxFinishing = 32
+	finishWait   = 10 * time.Second
+)
 
 // New returns a manager without a session. It starts nothing.
 func New(deps Deps, cfg Config) (*Manager, error) {

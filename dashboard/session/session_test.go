@@ -338,6 +338,62 @@ func TestCrossSite(t *testing.T) {
 	}
 }
 
+// withCertificate is a sign-in whose callers show a client's certificate.
+type withCertificate struct{ session.SignIn }
+
+func (withCertificate) FromRequest(*http.Request) (grants.Caller, error) {
+	return grants.Caller{Principal: bert}, nil
+}
+
+// TestCrossSiteCertificate: what another site's page makes a browser send is nobody's, though the
+// browser shows its certificate by itself. A program, which tells no site, is who it shows to be.
+func TestCrossSiteCertificate(t *testing.T) {
+	s := newSite(t, session.Config{})
+	v, err := signin.New(s, signin.Config{Tokens: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := session.New(session.Deps{SignIn: withCertificate{v}, Client: s, Recorder: s}, session.Config{URL: secureURL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		header []string
+		want   signin.Reason
+	}{
+		"program":       {nil, ""},
+		"own page":      {[]string{"Sec-Fetch-Site", "same-origin"}, ""},
+		"cross-site":    {[]string{"Sec-Fetch-Site", "cross-site"}, signin.CrossSite},
+		"sibling":       {[]string{"Sec-Fetch-Site", "same-site"}, signin.CrossSite},
+		"old browser":   {[]string{"Origin", "https://evil.example"}, signin.CrossSite},
+		"with a bearer": {[]string{"Sec-Fetch-Site", "cross-site", "Authorization", "Bearer bert"}, ""},
+	} {
+		r := httptest.NewRequest(http.MethodPost, secureURL+"/v1/schedules/x/resume", nil)
+		for i := 0; i < len(tc.header); i += 2 {
+			r.Header.Set(tc.header[i], tc.header[i+1])
+		}
+		refused := new(signin.Error)
+		if c, err := m.FromRequest(r); tc.want == "" && (err != nil || c.Principal != bert) || tc.want != "" && (!errors.As(err, &refused) || refused.Reason != tc.want) {
+			t.Errorf("%s: %v, %v, want %q", name, c.Principal, err, tc.want)
+		}
+	}
+}
+
+// TestCrossSiteSignOut: another site's form, which SameSite keeps the cookie from, takes none back
+// either. Whoever has none signs out from the page.
+func TestCrossSiteSignOut(t *testing.T) {
+	b := newSite(t, session.Config{}).browser()
+	for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Sec-Fetch-Site", "", "Origin", "https://evil.example"}} {
+		a := b.ask(http.MethodPost, "/auth/sign-out", header...)
+		if a.StatusCode != http.StatusForbidden || len(a.Cookies()) != 0 || a.Header.Get("Clear-Site-Data") != "" {
+			t.Errorf("%v: %d, %v", header, a.StatusCode, a.Header)
+		}
+	}
+	if a := b.ask(http.MethodPost, "/auth/sign-out"); a.StatusCode != http.StatusOK || len(a.Cookies()) != 1 {
+		t.Errorf("%d, %v", a.StatusCode, a.Header)
+	}
+}
+
 // TestForeignLink: a link on another site leads to what is for everybody, and neither shows who is
 // signed in nor is anything of theirs.
 func TestForeignLink(t *testing.T) {

@@ -446,6 +446,7 @@ func TestVolatileAnswersAreNotKept(t *testing.T) {
 	}
 	for _, sql := range []string{
 		"SELECT now()", "SELECT current_date", "SELECT CURRENT_TIMESTAMP", "SELECT localtime", "SELECT localtimestamp", "SELECT current_time", "SELECT today()",
+		"SELECT ago(INTERVAL 1 HOUR)", // a macro over current_timestamp, of which DuckDB names no stability
 		"SELECT random()", "SELECT uuid()", "SELECT age(event_time) FROM cards.transactions",
 		"SELECT count(*) FROM cards.transactions WHERE event_time < now()", "SELECT 1 FROM cards.transactions ORDER BY random()",
 		"SELECT tenant FROM cards.transactions USING SAMPLE 3 ROWS", "SELECT tenant FROM cards.transactions TABLESAMPLE 10%",

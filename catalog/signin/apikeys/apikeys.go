@@ -139,6 +139,8 @@ func (s *Store) mayManage(c grants.Caller) error {
 		return fmt.Errorf("%w: a key does not manage keys: sign in", ErrNotPermitted)
 	case c.Subject == "":
 		return fmt.Errorf("%w: nobody has signed in", ErrNotPermitted)
+	case strings.HasPrefix(c.Subject, "x509:") || strings.HasPrefix(c.Subject, "spiffe:"):
+		return fmt.Errorf("%w: who signs in by a certificate shows it each time: a key would be good without it", ErrNotPermitted)
 	case !slices.Contains(s.cfg.Kinds, c.Principal.Kind):
 		return fmt.Errorf("%w: principals of kind %s sign in themselves each time", ErrNotPermitted, c.Principal.Kind)
 	}
@@ -178,6 +180,9 @@ func (s *Store) Issue(ctx context.Context, c grants.Caller, r Request) (Key, str
 		}
 		return s.record(ctx, c, actionIssue, k.ID, detail, nil)
 	})
+	if errors.Is(err, ErrTooMany) {
+		err = s.record(ctx, c, actionIssue, "", nil, err)
+	}
 	if err != nil {
 		return Key{}, "", err
 	}
@@ -197,7 +202,12 @@ func (s *Store) Revoke(ctx context.Context, c grants.Caller, id string) error {
 	if err := s.mayManage(c); err != nil {
 		return s.record(ctx, c, actionRevoke, "", nil, err)
 	}
-	return s.remove(ctx, c.Principal, id, func() error { return s.record(ctx, c, actionRevoke, id, nil, nil) })
+	err := s.remove(ctx, c.Principal, id, func() error { return s.record(ctx, c, actionRevoke, id, nil, nil) })
+	if errors.Is(err, ErrUnknown) {
+		// Whoever tries ids of others' is on record; the id, which may be anything, is not.
+		err = s.record(ctx, c, actionRevoke, "", nil, err)
+	}
+	return err
 }
 
 // secretBytes is the entropy of a key.

@@ -147,6 +147,7 @@ func TestKey(t *testing.T) {
 		{Actor: "tenant_analyst/ana", Action: "api_key.issue", Resource: "api key " + k.ID, Outcome: audit.Allowed, Origin: "192.0.2.1", Request: "r",
 			Detail: map[string]string{"name": "nightly", "tenant": "acme", "until": "2026-03-08T09:00:00Z", "subject": anaSubject}},
 		{Actor: "tenant_analyst/ana", Action: "api_key.revoke", Resource: "api key " + k.ID, Outcome: audit.Allowed, Origin: "192.0.2.1", Request: "r"},
+		{Actor: "tenant_analyst/ana", Action: "api_key.revoke", Resource: "api key", Outcome: audit.Refused, Origin: "192.0.2.1", Request: "r", Reason: apikeys.ErrUnknown.Error()},
 	}
 	if diff := cmp.Diff(wantRecords, d.records); diff != "" {
 		t.Error(diff)
@@ -248,7 +249,7 @@ func TestRefusals(t *testing.T) {
 	byKey.Key, nobody.Subject = "k", ""
 	good := apikeys.Request{Name: "x"}
 	k, secret := d.issue(asAna, good)
-	for name, c := range map[string]grants.Caller{"a key": byKey, "nobody who signed in": nobody, "an operator": {Principal: olga, Subject: "oidc:x#olga", MFA: true}} {
+	for name, c := range map[string]grants.Caller{"a key": byKey, "nobody who signed in": nobody, "a certificate": {Principal: ana, Subject: "spiffe://acme.example/batch"}, "an operator": {Principal: olga, Subject: "oidc:x#olga", MFA: true}} {
 		before := len(d.records)
 		if k, secret, err := d.store.Issue(t.Context(), c, good); !errors.Is(err, apikeys.ErrNotPermitted) || secret != "" || k != (apikeys.Key{}) {
 			t.Errorf("%s makes one: %v", name, err)
@@ -280,6 +281,9 @@ func TestRefusals(t *testing.T) {
 	d.issue(asAna, apikeys.Request{Name: "y", Days: apikeys.MaxDays})
 	if _, _, err := d.store.Issue(t.Context(), asAna, good); !errors.Is(err, apikeys.ErrTooMany) {
 		t.Errorf("a third: %v", err)
+	}
+	if last := d.records[len(d.records)-1]; last.Action != "api_key.issue" || last.Outcome != audit.Refused || last.Reason != apikeys.ErrTooMany.Error() {
+		t.Errorf("a third is not on record: %+v", last)
 	}
 	d.now = d.now.AddDate(0, 0, 30)
 	d.issue(asAna, good) // the first has ended
