@@ -94,13 +94,14 @@ func (o *Options) developmentSignIn(ctx context.Context, permits *grants.Grants,
 	done := make(chan error, 1)
 	go func() { done <- issuer.Run(running) }()
 	log.Warn("DEVELOPMENT SIGN-IN: whoever is on this machine and reads this output can be any principal; never use it with data of real people", "issuer", issuer.URL())
-	fmt.Fprintf(stdout, "dashboard  %s\n           choose there whom to be: no password, no second factor; keep the link to yourself\n", issuer.EnterURL())
 	if !o.Brief {
-		fmt.Fprintf(stdout, "\nDEVELOPMENT SIGN-IN: no password, no second factor. Tokens last 15 minutes; for one with MFA add -d scope=mfa.\n\n")
+		fmt.Fprintf(stdout, "DEVELOPMENT SIGN-IN: no password, no second factor. Tokens last 15 minutes; for one with MFA add -d scope=mfa.\n\n")
 		for _, s := range subjects {
 			fmt.Fprintf(stdout, "%s\n  curl -s -H 'Accept: text/plain' -d grant_type=client_credentials -d client_id=%s -d client_secret=%s %s\n", s, s, issuer.Secret(s), issuer.TokenURL())
 		}
+		fmt.Fprintln(stdout)
 	}
+	fmt.Fprintf(stdout, "dashboard  %s\n           choose there whom to be: no password, no second factor; keep the link to yourself\n", issuer.EnterURL())
 	return &identified{v, client, func() error {
 		cancel()
 		tokens.Close()
