@@ -24,7 +24,7 @@ import (
 
 // patience is how long anything on a page may take until it counts as never: the machine may be
 // busy with other tests.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // missing skips the test for want of something that not every machine has, or fails it where all
 // of it is to be there.
