@@ -241,7 +241,8 @@ func (s *Server) readFigure(c *call) (a asked, err error) {
 		}
 	}
 	a.args = figures.Args{Tenant: cardlake.Tenant(values["tenant"]), Values: values}
-	for name, into := range map[string]*time.Time{"from": &a.args.From, "to": &a.args.To} {
+	for i, into := range []*time.Time{&a.args.From, &a.args.To} {
+		name := []string{"from", "to"}[i]
 		if values[name] == "" {
 			continue
 		}

@@ -222,9 +222,9 @@ func (f Figure) days(a Args, l *literals, set func(name, value string)) error {
 	case a.From.IsZero() && a.To.IsZero() && f.Range == MayRange:
 		return nil
 	}
-	for name, t := range map[string]time.Time{"from": a.From, "to": a.To} {
+	for i, t := range []time.Time{a.From, a.To} {
 		if t = t.UTC(); t.Year() < 1971 || t.Year() > 9998 || !t.Truncate(oneDay).Equal(t) {
-			return &ArgError{name, "must be a day, like 2026-03-01"}
+			return &ArgError{[]string{"from", "to"}[i], "must be a day, like 2026-03-01"}
 		}
 	}
 	if !a.From.Before(a.To) || a.To.Sub(a.From) > MaxDays*oneDay {
