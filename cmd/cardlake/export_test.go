@@ -181,7 +181,7 @@ func TestExport(t *testing.T) {
 	if _, _, err := exported(t, dir, analyst, []string{"start"}, "-tenant", "bolivar", "SELECT * FROM cards.transactions"); err == nil || !strings.Contains(err.Error(), "may not export") {
 		t.Error(err)
 	}
-	if text, _, err := exported(t, dir, analyst, []string{"list"}); err != nil || strings.Count(text, "done") != 2 {
+	if text, _, err := exported(t, dir, analyst, []string{"list"}); err != nil || strings.Count(text, " done ") != 2 {
 		t.Errorf("%v: %s", err, text)
 	}
 	if text, _, err := exported(t, dir, analyst, []string{"status"}, j.ID); err != nil || exportedJob(t, text).ID != j.ID {
